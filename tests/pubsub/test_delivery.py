@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 from support.messages import joined, take, within
 
 if TYPE_CHECKING:
-    from embedded_server import EmbeddedServer
     from support.pubsub_layers import Layers
 
 
-async def test_names_and_payload_on_the_wire(redis_server: EmbeddedServer, layers: Layers) -> None:
+async def test_names_and_payload_on_the_wire(layers: Layers) -> None:
     """Processes of channels_redis and of others find the channels and read the messages."""
     layer = layers()
     channel = await joined(layer, "room")
@@ -21,7 +20,7 @@ async def test_names_and_payload_on_the_wire(redis_server: EmbeddedServer, layer
     assert int(digits, 16)
     assert (await layer.new_channel("chat")).startswith(f"{prefix}chat")
     payload = bytes.fromhex("83a161c3a162c0a16381a16490")
-    with redis_server.client() as client:
+    with layers.server.client() as client:
         for topic in (channel, f"{prefix}__group__room"):
             assert client.publish(topic, payload) == 1
             assert await take(layer, channel) == {"a": True, "b": None, "c": {"d": []}}

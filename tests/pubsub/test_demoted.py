@@ -36,10 +36,7 @@ def test_demotion_is_found_in_time() -> None:
 
 
 async def test_open_connections_are_replaced(
-    own_server: EmbeddedServer,
-    own_layers: Layers,
-    proxy: TcpProxy,
-    monkeypatch: pytest.MonkeyPatch,
+    own_layers: Layers, proxy: TcpProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Members are told, and what they and synchronous callers send reaches everyone."""
     monkeypatch.setattr("channels_redis_pubsub._shared.transport.connector.LOOK_INTERVAL", 0.1)
@@ -54,7 +51,7 @@ async def test_open_connections_are_replaced(
     with EmbeddedServer() as new:
         member_layer = own_layers(hosts=[new.url])
         member = await joined(member_layer, "room")
-        fail_over(own_server, new, proxy)
+        fail_over(own_layers.server, new, proxy)
         assert await take_many(layer, channel, 2) == [LOST, BACK]
         await within(layer.group_send("room", HELLO))
         await asyncio.to_thread(async_to_sync(caller.group_send), "room", {"type": "synchronous"})
@@ -64,17 +61,14 @@ async def test_open_connections_are_replaced(
 
 
 async def test_refused_write_finds_it(
-    own_server: EmbeddedServer,
-    own_layers: Layers,
-    proxy: TcpProxy,
-    monkeypatch: pytest.MonkeyPatch,
+    own_layers: Layers, proxy: TcpProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The command connection is replaced before a look could ask: the subscriber's is, too."""
     monkeypatch.setattr("channels_redis_pubsub.subscriber.PROBE_INTERVAL", 0.1)
     layer = own_layers(hosts=[proxy.url], history={"kept": {"size": 5, "ttl": 60}}, **NOTICES)
     channel = await joined(layer, "room")
     with EmbeddedServer() as new:
-        fail_over(own_server, new, proxy)
+        fail_over(own_layers.server, new, proxy)
         await within(layer.group_send("kept", HELLO))
         assert await take_many(layer, channel, 2) == [LOST, BACK]
         assert subscribed(new)
@@ -82,12 +76,12 @@ async def test_refused_write_finds_it(
 
 
 async def test_replica_that_hosts_name_stays(
-    own_server: EmbeddedServer, own_layers: Layers, monkeypatch: pytest.MonkeyPatch
+    own_layers: Layers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was never a master: that is what the doctor is for."""
     monkeypatch.setattr("channels_redis_pubsub._shared.transport.connector.LOOK_INTERVAL", 0.05)
     monkeypatch.setattr("channels_redis_pubsub.subscriber.PROBE_INTERVAL", 0.05)
-    client = own_server.client()
+    client = own_layers.server.client()
     client.replicaof("127.0.0.1", 1)
 
     async def called_thrice(name: str) -> None:

@@ -13,14 +13,11 @@ from support.waiting import eventually
 
 if TYPE_CHECKING:
     from channels_redis_pubsub import RedisPubSubChannelLayer
-    from embedded_server import EmbeddedServer
 
 pytestmark = pytest.mark.usefixtures("frequent_sweeps")
 
 
-async def test_cancelled_first_receive_leaves_nothing(
-    own_server: EmbeddedServer, own_layers: Layers
-) -> None:
+async def test_cancelled_first_receive_leaves_nothing(own_layers: Layers) -> None:
     """A `receive` of a general channel, cancelled at any moment of its start."""
     layer = own_layers(channel_expiry=1)
     await layer.new_channel()
@@ -29,13 +26,11 @@ async def test_cancelled_first_receive_leaves_nothing(
         for _ in range(turns):
             await asyncio.sleep(0)
         await cancel(receiver)
-    await eventually(lambda: len(subscribed(own_server)) == 1)
+    await eventually(lambda: len(subscribed(own_layers.server)) == 1)
     assert held(layer) == {"channels": 1, "topics": 1, "mailboxes": 0}
 
 
-async def test_cancelled_new_channel_leaves_nothing(
-    own_server: EmbeddedServer, own_layers: Layers
-) -> None:
+async def test_cancelled_new_channel_leaves_nothing(own_layers: Layers) -> None:
     """A `new_channel` or `group_add` that is cancelled while it waits for the server."""
     layer = own_layers()
     stays = await layer.new_channel()
@@ -48,12 +43,10 @@ async def test_cancelled_new_channel_leaves_nothing(
             break
         await cancel(making, joining)
         assert held(layer) == {"channels": 1, "topics": 1, "mailboxes": 0}
-    await eventually(lambda: len(subscribed(own_server)) <= 3)
+    await eventually(lambda: len(subscribed(own_layers.server)) <= 3)
 
 
-async def test_last_member_ends_the_subscription(
-    own_server: EmbeddedServer, own_layers: Layers
-) -> None:
+async def test_last_member_ends_the_subscription(own_layers: Layers) -> None:
     """The subscription of a group ends when the process's last member has left, not before."""
     layer = own_layers()
     first, second = await joined(layer, "room"), await joined(layer, "room")
@@ -61,9 +54,9 @@ async def test_last_member_ends_the_subscription(
     await within(layer.group_discard("room", first))
     await within(own_layers().group_send("room", {"type": "hello"}))
     assert await take(layer, second) == {"type": "hello"}
-    assert topic in subscribed(own_server)
+    assert topic in subscribed(own_layers.server)
     await within(layer.group_discard("room", second))
-    await eventually(lambda: topic not in subscribed(own_server))
+    await eventually(lambda: topic not in subscribed(own_layers.server))
 
 
 async def test_cancelled_join_leaves_others_alone(layers: Layers) -> None:

@@ -26,14 +26,13 @@ from support.waiting import eventually
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from embedded_server import EmbeddedServer
 
 MANY = 10_000
 
 
 @pytest.mark.timeout(120)
 async def test_twenty_thousand_subscriptions_are_restored(
-    own_server: EmbeddedServer, own_layers: Layers, record_property: Callable[[str, object], None]
+    own_layers: Layers, record_property: Callable[[str, object], None]
 ) -> None:
     """10,000 channels, each in its own group, receive again within seconds."""
     layer = own_layers(**NOTICES)
@@ -41,12 +40,12 @@ async def test_twenty_thousand_subscriptions_are_restored(
     for start in range(0, MANY, 500):
         numbers = range(start, start + 500)
         channels += await within(asyncio.gather(*(joined(layer, f"room-{n}") for n in numbers)))
-    assert len(subscribed(own_server)) == 2 * MANY
+    assert len(subscribed(own_layers.server)) == 2 * MANY
     began = time.monotonic()
-    with count_commands(own_server) as counted:
-        kill_subscriptions(own_server)
+    with count_commands(own_layers.server) as counted:
+        kill_subscriptions(own_layers.server)
         assert await take_many(layer, channels[0], 2) == [LOST, BACK]
-        await eventually(lambda: len(subscribed(own_server)) == 2 * MANY)
+        await eventually(lambda: len(subscribed(own_layers.server)) == 2 * MANY)
         took = time.monotonic() - began
     record_property("seconds_to_restore_20000_subscriptions", round(took, 2))
     assert took < 10
@@ -60,9 +59,7 @@ async def test_twenty_thousand_subscriptions_are_restored(
         ]
 
 
-async def test_loop_has_time_for_others_meanwhile(
-    own_server: EmbeddedServer, own_layers: Layers
-) -> None:
+async def test_loop_has_time_for_others_meanwhile(own_layers: Layers) -> None:
     """Thousands of consumers that get a notice at once take turns with all else in the loop."""
     layer, told = own_layers(**NOTICES), [0]
 
@@ -73,8 +70,8 @@ async def test_loop_has_time_for_others_meanwhile(
             told[-1] += 1
 
     consumers = [asyncio.create_task(consume()) for _ in range(5000)]
-    await eventually(lambda: len(subscribed(own_server)) == 5000)
-    kill_subscriptions(own_server)
+    await eventually(lambda: len(subscribed(own_layers.server)) == 5000)
+    kill_subscriptions(own_layers.server)
     while sum(told) < 10_000:
         await asyncio.sleep(0)
         told.append(0)
@@ -83,45 +80,41 @@ async def test_loop_has_time_for_others_meanwhile(
     await cancel(*consumers)
 
 
-async def test_changes_of_one_turn_go_out_together(
-    own_server: EmbeddedServer, own_layers: Layers
-) -> None:
+async def test_changes_of_one_turn_go_out_together(own_layers: Layers) -> None:
     """A hundred consumers that come at once make a handful of commands."""
     layer = own_layers()
     await within(layer.new_channel())
-    with count_commands(own_server) as counted:
+    with count_commands(own_layers.server) as counted:
         await within(asyncio.gather(*(joined(layer, f"room-{n}") for n in range(100))))
     assert counted.commands["subscribe"] <= 4
 
 
-async def test_waiting_consumers_hold_two_connections(
-    own_server: EmbeddedServer, own_layers: Layers
-) -> None:
+async def test_waiting_consumers_hold_two_connections(own_layers: Layers) -> None:
     """500 consumers that wait, and 50 group messages at once: one connection each way."""
     layer = own_layers()
     channels = await within(asyncio.gather(*(joined(layer, "room") for _ in range(500))))
     receivers = [asyncio.create_task(take_many(layer, channel, 50)) for channel in channels]
     await within(asyncio.gather(*(layer.group_send("room", {"type": "x"}) for _ in range(50))))
     await within(asyncio.gather(*receivers))
-    assert len(connections(own_server)) == 2
+    assert len(connections(own_layers.server)) == 2
     waiting = [asyncio.create_task(layer.receive(channel)) for channel in channels]
     await within(layer.group_send("room", {"type": "x"}))
     await within(asyncio.gather(*waiting))
-    assert len(connections(own_server)) == 2
+    assert len(connections(own_layers.server)) == 2
 
 
 async def test_connection_without_subscriptions_is_closed(
-    own_server: EmbeddedServer, own_layers: Layers, monkeypatch: pytest.MonkeyPatch
+    own_layers: Layers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The connection closes some time after the last consumer ends, and reopens."""
     monkeypatch.setattr("channels_redis_pubsub.subscriber.PROBE_INTERVAL", 0.05)
     layer = own_layers(**NOTICES)
     channel = await layer.new_channel()
     receiver = await waiting(layer, channel)
-    [listening] = [one["id"] for one in connections(own_server) if "P" in one["flags"]]
+    [listening] = [one["id"] for one in connections(own_layers.server) if "P" in one["flags"]]
     await cancel(receiver)
     inside(layer).close(channel)
-    await eventually(lambda: listening not in [one["id"] for one in connections(own_server)])
+    await eventually(lambda: listening not in [one["id"] for one in connections(own_layers.server)])
     channel = await within(layer.new_channel())
     await within(layer.send(channel, {"type": "hello"}))
     assert await take(layer, channel) == {"type": "hello"}

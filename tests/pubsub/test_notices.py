@@ -61,20 +61,20 @@ FAULTS = {
 @pytest.mark.parametrize("protocol", [2, 3])
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 async def test_every_channel_is_told(
-    own_server: EmbeddedServer, proxy: TcpProxy, own_layers: Layers, fault: Fault, protocol: int
+    proxy: TcpProxy, own_layers: Layers, fault: Fault, protocol: int
 ) -> None:
     """Each gets both notices, in order and once, and then messages, but none that comes late."""
     layer = own_layers(hosts=[{"address": proxy.url, "protocol": protocol}], **NOTICES)
     channels = [*[await joined(layer, "room") for _ in range(20)], "jobs"]
     receivers = [await waiting(layer, channel) for channel in channels]
-    fault.begin(own_server, proxy)
+    fault.begin(own_layers.server, proxy)
     if fault.holds_messages:
         await within(own_layers().group_send("room", {"type": "late"}))
     for receiver in receivers:
         notice = await within(receiver)
         assert notice == LOST
         notice["seen"] = True  # by this consumer alone
-    fault.end(own_server, proxy)
+    fault.end(own_layers.server, proxy)
     for channel in channels:
         assert await take(layer, channel) == BACK
     await within(layer.group_add("room", "jobs"))
@@ -84,25 +84,23 @@ async def test_every_channel_is_told(
         await nothing_else(layer, channel)
 
 
-async def test_outages_are_told_one_by_one(own_server: EmbeddedServer, own_layers: Layers) -> None:
+async def test_outages_are_told_one_by_one(own_layers: Layers) -> None:
     """Consumers are notified of each of several outages, also if they did not read in between."""
     layer = own_layers(**NOTICES)
     reads, waits = await layer.new_channel(), await layer.new_channel()
     for _ in range(3):
-        kill_subscriptions(own_server)
+        kill_subscriptions(own_layers.server)
         assert await take_many(layer, reads, 2) == [LOST, BACK]
     assert await take_many(layer, waits, 6) == [LOST, BACK] * 3
 
 
-async def test_message_sent_on_reconnecting_arrives(
-    own_server: EmbeddedServer, own_layers: Layers
-) -> None:
+async def test_message_sent_on_reconnecting_arrives(own_layers: Layers) -> None:
     """Another process's answer to a consumer's request in `on_reconnect` arrives."""
     layer, other = own_layers(**NOTICES), own_layers()
     groups = [f"room-{number}" for number in range(200)]
     channels = [await joined(layer, group) for group in groups]
     for _ in range(3):
-        kill_subscriptions(own_server)
+        kill_subscriptions(own_layers.server)
         assert await take_many(layer, channels[-1], 2) == [LOST, BACK]
         for group in groups:
             await within(other.group_send(group, {"type": "resync"}))
@@ -111,35 +109,33 @@ async def test_message_sent_on_reconnecting_arrives(
         assert await take(layer, channels[-1]) == {"type": "resync"}
 
 
-async def test_channel_made_after_the_loss_gets_no_notice(
-    own_server: EmbeddedServer, own_layers: Layers
-) -> None:
+async def test_channel_made_after_the_loss_gets_no_notice(own_layers: Layers) -> None:
     """Only channels that were notified of an outage are notified of its end."""
     layer = own_layers(**NOTICES)
     old = await layer.new_channel()
-    own_server.kill()
+    own_layers.server.kill()
     assert await take(layer, old) == LOST
     making = asyncio.create_task(layer.new_channel())
-    own_server.start()
+    own_layers.server.start()
     new = await within(making)
     assert await take(layer, old) == BACK
     await nothing_else(layer, new)
 
 
 async def test_channel_made_in_an_outage_is_told_of_the_next_loss(
-    own_server: EmbeddedServer, proxy: TcpProxy, own_layers: Layers
+    proxy: TcpProxy, own_layers: Layers
 ) -> None:
     """It receives while other subscriptions are still being restored, so it has to know."""
     layer, other = own_layers(hosts=[proxy.url], **NOTICES), own_layers()
     old = await layer.new_channel()
-    own_server.kill()
+    own_layers.server.kill()
     assert await take(layer, old) == LOST
     new = asyncio.create_task(layer.receive("made-first"))
     newer = asyncio.create_task(layer.receive("made-second"))
     await asyncio.sleep(0)
     proxy.holds.append(b"made-second")
-    own_server.start()
-    await eventually(lambda: "made-second" in subscribed(own_server))
+    own_layers.server.start()
+    await eventually(lambda: "made-second" in subscribed(own_layers.server))
     assert await take(layer, old) == BACK
     proxy.cut()
     proxy.resume()
@@ -160,15 +156,12 @@ async def test_channel_made_in_an_outage_is_told_of_the_next_loss(
     ids=["neither", "loss only", "return only"],
 )
 async def test_notices_are_optional(
-    own_server: EmbeddedServer,
-    own_layers: Layers,
-    options: dict[str, Any],
-    expected: list[dict[str, str]],
+    own_layers: Layers, options: dict[str, Any], expected: list[dict[str, str]]
 ) -> None:
     """Without an option its notice is not sent; the layer still reconnects."""
     layer = own_layers(**options)
     channel = await joined(layer, "room")
-    assert kill_subscriptions(own_server) == 1
+    assert kill_subscriptions(own_layers.server) == 1
     # Returns when the new connection hears this, too.
     await within(layer.group_add("another", channel))
     await within(own_layers().group_send("room", {"type": "hello"}))

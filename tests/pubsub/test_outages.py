@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from typing import TYPE_CHECKING
 
 import pytest
 from redis.exceptions import NoPermissionError
@@ -22,34 +21,27 @@ from support.pubsub_layers import (
 )
 from support.waiting import eventually
 
-if TYPE_CHECKING:
-    from embedded_server import EmbeddedServer
-
 HELLO = {"type": "hello"}
 
 
-async def test_group_discard_needs_no_server(
-    own_server: EmbeddedServer, own_layers: Layers
-) -> None:
+async def test_group_discard_needs_no_server(own_layers: Layers) -> None:
     """Leaving a group works while the server is away, and holds when it is back."""
     layer = own_layers(**NOTICES)
     channel, stays = await joined(layer, "room"), await layer.new_channel()
-    own_server.kill()
+    own_layers.server.kill()
     assert await take(layer, channel) == LOST
     await within(layer.group_discard("room", channel))
-    own_server.start()
+    own_layers.server.start()
     assert await take_many(layer, stays, 2) == [LOST, BACK]
     assert await take(layer, channel) == BACK
-    assert subscribed(own_server) == {channel, stays}
+    assert subscribed(own_layers.server) == {channel, stays}
 
 
-async def test_calls_that_gave_up_leave_nothing(
-    own_server: EmbeddedServer, own_layers: Layers
-) -> None:
+async def test_calls_that_gave_up_leave_nothing(own_layers: Layers) -> None:
     """In an outage, a group that has members keeps nothing of each join that was cancelled."""
     layer = own_layers(**NOTICES)
     channel, other = await joined(layer, "room"), await layer.new_channel()
-    own_server.kill()
+    own_layers.server.kill()
     assert await take(layer, channel) == LOST
 
     def futures() -> int:
@@ -64,35 +56,35 @@ async def test_calls_that_gave_up_leave_nothing(
 
 
 async def test_wrong_password_that_no_call_is_told_of(
-    own_server: EmbeddedServer, own_layers: Layers, caplog: pytest.LogCaptureFixture
+    own_layers: Layers, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A `receive` that polls has gone when the server refuses the settings: they are logged."""
     rights = ["ACL", "SETUSER", "site", "on", "+@all", "allchannels"]
-    with own_server.client() as client:
+    with own_layers.server.client() as client:
         client.execute_command(*rights, ">right")
-    layer = own_layers(hosts=[{"address": own_server.url, "username": "site", "password": "late"}])
+    layer = own_layers(
+        hosts=[{"address": own_layers.server.url, "username": "site", "password": "late"}]
+    )
     receiver = asyncio.create_task(layer.receive("jobs"))
     while "jobs" not in inside(layer).hub and not receiver.done():
         await asyncio.sleep(0)
     await cancel(receiver)
     receiver = await waiting(layer, "jobs")
     await eventually(lambda: "invalid username-password" in caplog.text)
-    with own_server.client() as client:
+    with own_layers.server.client() as client:
         client.execute_command(*rights, ">late")
-    await eventually(lambda: "jobs" in subscribed(own_server))
+    await eventually(lambda: "jobs" in subscribed(own_layers.server))
     await within(layer.send("jobs", HELLO))
     assert await within(receiver) == HELLO
 
 
-async def test_forbidden_channel_is_told_at_once(
-    own_server: EmbeddedServer, own_layers: Layers
-) -> None:
+async def test_forbidden_channel_is_told_at_once(own_layers: Layers) -> None:
     """A subscription that the ACL forbids is an error only of its caller."""
-    with own_server.client() as client:
+    with own_layers.server.client() as client:
         client.execute_command(
             "ACL", "SETUSER", "site", "on", ">secret", "+@all", "resetchannels", "&asgi*"
         )
-    host = {"address": own_server.url, "username": "site", "password": "secret"}
+    host = {"address": own_layers.server.url, "username": "site", "password": "secret"}
     layer = own_layers(hosts=[host])
     allowed = [asyncio.create_task(joined(layer, f"room-{number}")) for number in range(5)]
     refused = asyncio.create_task(layer.receive("jobs"))
@@ -107,21 +99,18 @@ async def test_forbidden_channel_is_told_at_once(
 
 
 async def test_right_that_was_taken_away_and_given_back(
-    own_server: EmbeddedServer,
-    own_layers: Layers,
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
+    own_layers: Layers, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The members of refused topics are told when these are back; all others are told before."""
     monkeypatch.setattr("channels_redis_pubsub.subscriber.PROBE_INTERVAL", 0.1)
     rights = ["ACL", "SETUSER", "site", "on", ">secret", "+@all", "resetchannels"]
-    with own_server.client() as client:
+    with own_layers.server.client() as client:
         client.execute_command(*rights, "allchannels")
-    host = {"address": own_server.url, "username": "site", "password": "secret"}
+    host = {"address": own_layers.server.url, "username": "site", "password": "secret"}
     layer = own_layers(hosts=[host], **NOTICES)
     unharmed = await joined(layer)
     members = [await joined(layer, *(f"room-{n}" for n in range(30))) for _ in range(2)]
-    with own_server.client() as client:
+    with own_layers.server.client() as client:
         # The server closes the connection of who has lost a right that it uses.
         client.execute_command(*rights, "&asgispecific*")
         assert await take_many(layer, unharmed, 2) == [LOST, BACK]

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     import pytest
 
     from channels_redis_pubsub import RedisPubSubChannelLayer
-    from embedded_server import EmbeddedServer
 
 LOGGER = "channels_redis_pubsub"
 
@@ -44,12 +43,12 @@ async def test_channel_capacity_goes_by_name(layers: Layers) -> None:
         await nothing_else(layer, channel)
 
 
-async def test_notices_are_not_dropped(own_server: EmbeddedServer, own_layers: Layers) -> None:
+async def test_notices_are_not_dropped(own_layers: Layers) -> None:
     """However full a mailbox is, the notices of an outage stay in it, and in their place."""
     layer, sender = own_layers(capacity=3, **NOTICES), own_layers()
     channel, reads = await layer.new_channel(), await layer.new_channel()
     await send(sender, channel, 3)
-    kill_subscriptions(own_server)
+    kill_subscriptions(own_layers.server)
     assert await take_many(layer, reads, 2) == [LOST, BACK]
     await send(sender, channel, 5)
     # One more behind them: when it is here, they are.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,10 +15,6 @@ from support.pubsub_layers import (
     waiting,
 )
 
-if TYPE_CHECKING:
-    from embedded_server import EmbeddedServer
-
-
 FOUND_WITHIN = 30.0  # seconds
 
 
@@ -30,7 +25,7 @@ def test_silence_is_found_in_time() -> None:
 
 
 async def test_server_that_stalls_loses_nothing(
-    own_server: EmbeddedServer, own_layers: Layers, monkeypatch: pytest.MonkeyPatch
+    own_layers: Layers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Messages published while it stalls, for less than the grace, arrive; without a notice."""
     monkeypatch.setattr("channels_redis_pubsub.subscriber.PROBE_INTERVAL", 0.5)
@@ -39,7 +34,7 @@ async def test_server_that_stalls_loses_nothing(
     await within(sender.group_send("room", {"type": "hello"}))
     assert await take(layer, channel) == {"type": "hello"}
     receiver = await waiting(layer, channel)
-    own_server.pause()
+    own_layers.server.pause()
     try:
         done, _ = await asyncio.wait([receiver], timeout=2)
         assert not done
@@ -47,21 +42,19 @@ async def test_server_that_stalls_loses_nothing(
         done, _ = await asyncio.wait([receiver], timeout=1)
         assert not done
     finally:
-        own_server.resume()
+        own_layers.server.resume()
     await within(sending)
     assert await within(receiver) == {"type": "late"}
 
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("protocol", [2, 3])
-async def test_idle_process_sends_only_probes(
-    own_server: EmbeddedServer, own_layers: Layers, protocol: int
-) -> None:
+async def test_idle_process_sends_only_probes(own_layers: Layers, protocol: int) -> None:
     """An idle connection stays through many probes."""
-    layer = own_layers(hosts=[{"address": own_server.url, "protocol": protocol}], **NOTICES)
+    layer = own_layers(hosts=[{"address": own_layers.server.url, "protocol": protocol}], **NOTICES)
     channel = await layer.new_channel()
     receiver = await waiting(layer, channel)
-    with count_commands(own_server) as counted:
+    with count_commands(own_layers.server) as counted:
         done, _ = await asyncio.wait([receiver], timeout=3)
     assert not done
     assert counted.connections == 0

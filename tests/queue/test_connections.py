@@ -20,32 +20,31 @@ from support.waiting import eventually
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from embedded_server import EmbeddedServer
     from support.proxy import TcpProxy
 
 
 TRIES = 5
 
 
-async def test_500_consumers(own_server: EmbeddedServer, own_layers: Layers) -> None:
+async def test_500_consumers(own_layers: Layers) -> None:
     """500 waiting consumers hold at most 3 connections; 50 `group_send` at once, one more."""
     layer = own_layers()
     channels = [await layer.new_channel() for _ in range(500)]
     await within(asyncio.gather(*(layer.group_add("room", channel) for channel in channels)))
     consumers = [asyncio.create_task(layer.receive(channel)) for channel in channels[1:]]
     consumers.append(await waiting(layer, channels[0]))
-    held = len(connections(own_server))
+    held = len(connections(own_layers.server))
     assert 2 <= held <= 3
-    with count_commands(own_server) as counted:
+    with count_commands(own_layers.server) as counted:
         await within(asyncio.gather(*(layer.group_send("room", {"n": n}) for n in range(50))))
     assert counted.connections <= 1
     assert {message["n"] for message in await within(asyncio.gather(*consumers))} == {0}
-    assert len(connections(own_server)) <= held + 1
+    assert len(connections(own_layers.server)) <= held + 1
 
 
 @pytest.mark.usefixtures("frequent_checks")
 async def test_prefixes_of_channels_that_have_gone(
-    own_server: EmbeddedServer, own_layers: Layers, monkeypatch: pytest.MonkeyPatch
+    own_layers: Layers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each prefix argument of `new_channel` has a receiver, as long as a channel of it is used."""
     monkeypatch.setattr(receiver, "IDLE_TIMEOUT", 0.05)
@@ -67,9 +66,9 @@ async def test_prefixes_of_channels_that_have_gone(
     channels = [await asyncio.create_task(consumer(number)) for number in range(5)]
     await within(sender.group_send("room", {"number": 0}))
     # One that waits on the server: that of the member.
-    await eventually(lambda: is_blocked(own_server), 30)
+    await eventually(lambda: is_blocked(own_layers.server), 30)
     # The third for commands is that of the background loop, for the first calls of this one.
-    await eventually(lambda: len(connections(own_server)) <= 4)
+    await eventually(lambda: len(connections(own_layers.server)) <= 4)
     await within(sender.group_send("room", {"number": 1}))
     await within(joined)
     # Their names can be received on again, and nothing that was sent meanwhile is lost.
@@ -78,9 +77,7 @@ async def test_prefixes_of_channels_that_have_gone(
         assert await take(layer, channel) == {"number": 10}
 
 
-async def test_lost_connections_are_forgotten(
-    own_server: EmbeddedServer, own_layers: Layers
-) -> None:
+async def test_lost_connections_are_forgotten(own_layers: Layers) -> None:
     """Neither what sends nor what receives keeps one alive, such as by the error of its loss."""
     layer = own_layers()
     channel = await layer.new_channel()
@@ -93,16 +90,16 @@ async def test_lost_connections_are_forgotten(
 
     receiving = await waiting(layer, channel)
     for _ in range(4):
-        with own_server.client() as client:
+        with own_layers.server.client() as client:
             client.client_kill_filter(_type="normal", skipme=True)
-        await eventually(lambda: len(connections(own_server)) > 0)
+        await eventually(lambda: len(connections(own_layers.server)) > 0)
     await within(own_layers().send(channel, {"number": 1}))
     assert await within(receiving) == {"number": 1}
     # Of this layer for commands and to receive, and one that the message came from.
     await eventually(lambda: kept() <= 3)
 
 
-async def test_round_trips(own_server: EmbeddedServer, proxy: TcpProxy, own_layers: Layers) -> None:
+async def test_round_trips(proxy: TcpProxy, own_layers: Layers) -> None:
     """One for `send` and `group_add`, two for `group_send` at most, one or none for `receive`."""
 
     async def fewest(call: Callable[[], Awaitable[object]]) -> int:
@@ -135,7 +132,7 @@ async def test_round_trips(own_server: EmbeddedServer, proxy: TcpProxy, own_laye
                 mailbox = inside.broker(layer).mailboxes.open(channel)
                 await eventually(lambda box=mailbox: box.size)  # type: ignore[misc]
                 # With its answer to that, which counts too.
-                await eventually(lambda: is_blocked(own_server))
+                await eventually(lambda: is_blocked(own_layers.server))
             before = proxy.round_trips
             await take(layer, channel)
             seen.append(proxy.round_trips - before)

@@ -150,7 +150,7 @@ async def test_consumers_leave_as_their_loop_ends(options: dict[str, Any], layer
 
 @pytest.mark.usefixtures("quick")
 async def test_process_that_is_silent_for_one_look(
-    own_server: EmbeddedServer, own_layers: Layers, monkeypatch: pytest.MonkeyPatch
+    own_layers: Layers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It stays in its groups, also when that happens again: its machine may have paused."""
     monkeypatch.setattr("channels_redis_queue.liveness.HEARTBEAT_INTERVAL", 3600)
@@ -161,7 +161,7 @@ async def test_process_that_is_silent_for_one_look(
     await sends_heartbeats(sender, channel)
     heartbeat = beside(layer, channel).heartbeat
 
-    with own_server.client() as client:
+    with own_layers.server.client() as client:
         lives = client.ttl(heartbeat)
         for _ in range(2):
             # As if so long had passed since the heartbeat; and as if it were newer.
@@ -176,7 +176,7 @@ async def test_process_that_is_silent_for_one_look(
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("kind", ["stopped loop", "synchronous"])
 async def test_process_that_ends_without_its_loop(
-    layers: Layers, run_process: RunProcess, redis_server: EmbeddedServer, kind: str
+    layers: Layers, run_process: RunProcess, kind: str
 ) -> None:
     """It is marked as gone, so that the next check removes it, and it no longer counts."""
     sender = layers()
@@ -185,7 +185,7 @@ async def test_process_that_ends_without_its_loop(
     await sender.group_send("room", MESSAGE)
     assert len(await names_in(sender, "room")) == 1
     await worker.stop()
-    with redis_server.client() as client:
+    with layers.server.client() as client:
         assert client.get(beside(sender, channel).heartbeat) == GONE
     await sender.group_send("room", MESSAGE)
     assert await names_in(sender, "room") == []

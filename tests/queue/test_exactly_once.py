@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from embedded_server import EmbeddedServer
 
 
-async def test_layers_come_and_go(layers: Layers, redis_server: EmbeddedServer) -> None:
+async def test_layers_come_and_go(layers: Layers) -> None:
     """Layers that receive, are cancelled, and close: they lose nothing, and keep no claims."""
     layers.options["capacity"] = 1000
     sender = layers()
@@ -41,7 +41,7 @@ async def test_layers_come_and_go(layers: Layers, redis_server: EmbeddedServer) 
 
     sending = asyncio.create_task(send())
     await within(asyncio.gather(sending, come_and_go(), come_and_go()))
-    with redis_server.client() as client:
+    with layers.server.client() as client:
         assert client.keys(f"{sender.prefix}$claims*") == []
     numbers += await take_numbers(layers(), "jobs", 120 - len(numbers))
     assert sorted(numbers) == list(range(120))
@@ -70,15 +70,13 @@ async def test_messages_that_expire_while_the_loop_is_busy(layers: Layers) -> No
     assert await within(asyncio.gather(*receiving)) == [{"number": 2}] * 2
 
 
-async def test_prefetched_messages_that_expire(
-    layers: Layers, redis_server: EmbeddedServer
-) -> None:
+async def test_prefetched_messages_that_expire(layers: Layers) -> None:
     """A message that a worker has prefetched and asks for too late is dropped, and counted."""
     layer, sender = layers(expiry=1), layers()
     await asyncio.gather(*(sender.send("jobs", message) for message in numbered(50)))
     while not (ahead := inside.prefetched(layer, "jobs") if layer.statistics().received else 0):
         await take_numbers(layer, "jobs", 1)
-    with redis_server.client() as client:
+    with layers.server.client() as client:
         client.delete(beside(layer, "jobs").key)
     time.sleep(layer.expiry + 1)  # noqa: ASYNC251 - it holds the event loop
     receiving = asyncio.create_task(layer.receive("jobs"))

@@ -11,11 +11,9 @@ from support.queue_layers import Layers, beside
 if TYPE_CHECKING:
     import pytest
 
-    from embedded_server import EmbeddedServer
-
 
 async def test_encrypted_message_in_the_key_of_another_channel(
-    layers: Layers, redis_server: EmbeddedServer, caplog: pytest.LogCaptureFixture
+    layers: Layers, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Write access to Redis doesn't allow redirecting a message to another channel."""
     layer = layers(symmetric_encryption_keys=["a key"])
@@ -27,7 +25,7 @@ async def test_encrypted_message_in_the_key_of_another_channel(
     await layer.send("payments", {"number": 1})
     payments = beside(layer, "payments").key
     sources = [beside(layer, name).key for name in (channel, "thumbnails", "mails")]
-    with redis_server.client() as client:
+    with layers.server.client() as client:
         for number, source in enumerate(sources):
             (stolen,) = client.zrange(source, 0, -1)
             client.zadd(payments, {stolen: time.time() - 30 + number})
@@ -38,12 +36,10 @@ async def test_encrypted_message_in_the_key_of_another_channel(
         assert await take_numbers(layer, name, 1) == [0]
 
 
-async def test_encrypted_message_of_channels_redis_4(
-    layers: Layers, redis_server: EmbeddedServer
-) -> None:
+async def test_encrypted_message_of_channels_redis_4(layers: Layers) -> None:
     """A process of channels_redis 4 names no general channel in what it sends there."""
     layer = layers(symmetric_encryption_keys=["a key"])
-    with redis_server.client() as client:
+    with layers.server.client() as client:
         names = beside(layer, "jobs")
         client.zadd(names.bell, {"": 0})
         client.zadd(names.key, {layer.serialize({"number": 0}): time.time()})

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 import pytest
 
 from support.messages import within
 from support.queue_layers import Layers, StartRemoteLayer, nothing_else, waiting
 from support.waiting import eventually, until
-
-if TYPE_CHECKING:
-    from embedded_server import EmbeddedServer
 
 pytestmark = pytest.mark.usefixtures("frequent_checks")
 
@@ -35,9 +31,7 @@ async def test_running_consumer_outlives_group_expiry(layers: Layers) -> None:
     await eventually(only_one)
 
 
-async def test_dead_process(
-    own_server: EmbeddedServer, own_layers: Layers, remote_layer: StartRemoteLayer
-) -> None:
+async def test_dead_process(own_layers: Layers, remote_layer: StartRemoteLayer) -> None:
     """A process that died leaves nothing that lives longer than `group_expiry`."""
     layer = own_layers(group_expiry=700)
     other = await remote_layer(**own_layers.options, group_expiry=700)
@@ -52,7 +46,7 @@ async def test_dead_process(
     await other.worker.kill()
     await layer.group_send("room", {"type": "unread"})
     await layer.group_discard("room", channel)
-    with own_server.client() as client:
+    with own_layers.server.client() as client:
         lives = {key: client.ttl(key) for key in client.keys("*")}
     assert len(lives) >= 5
     assert all(0 < life <= 700 for life in lives.values()), lives

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -13,9 +13,6 @@ from support.counting import count_commands
 from support.messages import joined, within
 from support.queue_layers import Layers, StartRemoteLayer, beside
 from support.waiting import eventually, until
-
-if TYPE_CHECKING:
-    from embedded_server import EmbeddedServer
 
 
 async def check(layers: list[Any], group: str, *channels: str) -> None:
@@ -50,21 +47,18 @@ async def test_joins_and_leaves_show_at_once(options: dict[str, Any], layers: La
 
 
 async def test_process_that_was_killed(
-    layers: Layers,
-    remote_layer: StartRemoteLayer,
-    redis_server: EmbeddedServer,
-    monkeypatch: pytest.MonkeyPatch,
+    layers: Layers, remote_layer: StartRemoteLayer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Members in another process count while it lives, and not for long after it was killed."""
     layer = layers()
-    remote = await remote_layer(hosts=[redis_server.url], prefix=layer.prefix)
+    remote = await remote_layer(hosts=[layers.server.url], prefix=layer.prefix)
     channel = await joined(remote, "room")
     mine = await joined(layer, "room")
     await check([layer], "room", channel, mine)
     # Its heartbeat comes with its first `receive`.
     await remote.listen(channel)
     heartbeat = beside(layer, channel).heartbeat
-    with redis_server.client() as client:
+    with layers.server.client() as client:
         await eventually(lambda: client.exists(heartbeat))
         # From here on the heartbeat counts, and not that it has joined just now.
         monkeypatch.setattr("channels_redis_queue.groups.HEARTBEAT_TIMEOUT", 1)
@@ -78,9 +72,7 @@ async def test_process_that_was_killed(
     await check([layer], "room", mine)
 
 
-async def test_count_costs_no_more_for_more_members(
-    own_layers: Layers, own_server: EmbeddedServer
-) -> None:
+async def test_count_costs_no_more_for_more_members(own_layers: Layers) -> None:
     """A count takes as many commands, and small replies, for 1,000 members as for one."""
     layer = own_layers()
     for _ in range(20):  # until this loop has its own connections
@@ -90,7 +82,7 @@ async def test_count_costs_no_more_for_more_members(
         channels = [await layer.new_channel() for _ in range(members)]
         group = f"room-{members}"
         await within(asyncio.gather(*(layer.group_add(group, name) for name in channels)))
-        with count_commands(own_server) as seen:
+        with count_commands(own_layers.server) as seen:
             assert await within(layer.group_count(group)) == members
         counted.append(seen)
     assert counted[0].commands == counted[1].commands

@@ -26,7 +26,6 @@ from support.queue_layers import (
 from support.waiting import eventually
 
 if TYPE_CHECKING:
-    from embedded_server import EmbeddedServer
     from support.fleet import Process
 
 
@@ -95,7 +94,7 @@ async def test_another_process_discards_when_the_message_key_is_full(
 
 
 async def test_burst_waits_for_a_reader_that_is_held_up(
-    layers: Layers, redis_server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+    layers: Layers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Many sends at once, far beyond the capacity, lose nothing."""
     # So long that no busy machine holds up the reader for more.
@@ -109,7 +108,7 @@ async def test_burst_waits_for_a_reader_that_is_held_up(
         sends = [
             asyncio.ensure_future(sender.group_send("room", message)) for message in numbered(500)
         ]
-        with redis_server.client() as client:
+        with layers.server.client() as client:
             await eventually(lambda: client.zcard(key) == 4 * PROCESS_CAPACITY)
         full.set()
         await asyncio.gather(*sends)
@@ -183,9 +182,7 @@ async def test_server_clock_goes_back(layers: Layers, monkeypatch: pytest.Monkey
     await nothing_else(layer, leaves)
 
 
-async def test_body_for_many_processes(
-    own_server: EmbeddedServer, own_layers: Layers, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_body_for_many_processes(own_layers: Layers, monkeypatch: pytest.MonkeyPatch) -> None:
     """It goes to the server once, each process gets it, and senders seldom ask who is alive.
 
     A large one takes several calls, so that the server serves others in between.
@@ -196,13 +193,13 @@ async def test_body_for_many_processes(
     layer, message = own_layers(), {"type": "long", "text": "x" * 2000}
     processes = [f"specific.{keys.new_process_id()}!" for _ in range(8)]
     names = {virtual_channel(address, "room"): time.time() for address in processes}
-    with own_server.client() as client:
+    with own_layers.server.client() as client:
         client.zadd(Keys(layer.prefix).group("room"), names)
-        with count_commands(own_server) as first:
+        with count_commands(own_layers.server) as first:
             await layer.group_send("room", message)
-        with count_commands(own_server) as counted:
+        with count_commands(own_layers.server) as counted:
             await layer.group_send("room", message)
-        with count_commands(own_server) as large:
+        with count_commands(own_layers.server) as large:
             await layer.group_send("room", {"type": "long", "text": "x" * 400_000})
         found = [client.zrange(beside(layer, process).key, 0, -1) for process in processes]
     assert [len(messages) for messages in found] == [3] * 8

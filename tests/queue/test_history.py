@@ -19,7 +19,6 @@ from support.waiting import eventually
 if TYPE_CHECKING:
     from channels_redis_queue import RedisChannelLayer
     from channels_redis_queue._shared.history.store import Replay
-    from embedded_server import EmbeddedServer
     from support.messages import Message
     from support.proxy import TcpProxy
 
@@ -87,12 +86,10 @@ async def test_a_leave_and_a_join_amid_a_read(
     assert plain(await take_many(layer, channel, 3)) == messages
 
 
-async def test_messages_older_than_ttl_are_removed(
-    own_server: EmbeddedServer, own_layers: Layers
-) -> None:
+async def test_messages_older_than_ttl_are_removed(own_layers: Layers) -> None:
     """A busy group keeps no message for longer than its `ttl`, whatever its `size`."""
     layer, stream = own_layers(**HISTORY), f"asgi$history{{{GROUP}}}"
-    with own_server.client() as client:
+    with own_layers.server.client() as client:
         client.xadd(stream, {"n": "0123abcd", "p": "", "m": "old"}, id="1-1")
         await send(layer, numbered(2))
         assert client.xlen(stream) == 2
@@ -127,13 +124,13 @@ async def test_general_channels_and_other_processes(own_layers: Layers) -> None:
             await within(layer.group_add(GROUP, name, since=joined.position))
 
 
-async def test_flush_forgets_histories(own_server: EmbeddedServer, own_layers: Layers) -> None:
+async def test_flush_forgets_histories(own_layers: Layers) -> None:
     """`flush` leaves no key, and what comes later begins anew."""
     layer = own_layers(**HISTORY)
     _, joined = await follow(layer)
     await send(layer, numbered(2))
     await within(layer.flush())
-    with own_server.client() as client:
+    with own_layers.server.client() as client:
         assert not client.keys("asgi$history*") + client.keys("asgi$position*")
     channel, again = await follow(layer, since=joined.position)
     assert not again.recovered

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,48 +15,41 @@ from support.past import Past
 from support.queue_layers import Layers, beside, waiting
 from support.waiting import eventually
 
-if TYPE_CHECKING:
-    from embedded_server import EmbeddedServer
-
 MESSAGE = {"type": "hello"}
 
 pytestmark = pytest.mark.usefixtures("frequent_checks")
 
 
 @pytest.mark.parametrize("how", ["restart", "connections stay"])
-async def test_server_comes_back_as_it_was(
-    own_server: EmbeddedServer, own_layers: Layers, how: str
-) -> None:
+async def test_server_comes_back_as_it_was(own_layers: Layers, how: str) -> None:
     """A snapshot, or a replica that lagged, lacks the latest members."""
     layer, sender = own_layers(), own_layers()
     old, new = await layer.new_channel(), await layer.new_channel()
     receivers = [await waiting(layer, channel) for channel in (old, new)]
     await layer.group_add("old", old)
-    with own_server.client() as client:
+    with own_layers.server.client() as client:
         client.save()
-    past = Past(own_server)
+    past = Past(own_layers.server)
     await layer.group_add("new", new)
     if how == "restart":
-        own_server.kill()
-        own_server.start()
+        own_layers.server.kill()
+        own_layers.server.start()
     else:
         past.come_back()
-    with own_server.client() as client:
+    with own_layers.server.client() as client:
         assert client.exists(f"{layer.prefix}:group:old")
     for receiver, group in ((receivers[1], "new"), (receivers[0], "old")):
         assert await reaches(receiver, partial(sender.group_send, group, MESSAGE)) == MESSAGE
 
 
-async def test_who_had_left_does_not_count_again(
-    own_server: EmbeddedServer, own_layers: Layers
-) -> None:
+async def test_who_had_left_does_not_count_again(own_layers: Layers) -> None:
     """A member whose end the server has lost is taken out once more."""
     layer = own_layers()
     stays, leaves = await layer.new_channel(), await layer.new_channel()
     receivers = [await waiting(layer, channel) for channel in (stays, leaves)]
     for channel in (stays, leaves):
         await layer.group_add("room", channel)
-    past = Past(own_server)
+    past = Past(own_layers.server)
     await layer.group_add("another", stays)
     await layer.group_discard("room", leaves)
     virtual = keys.virtual_channel(keys.non_local(stays), "room")
@@ -73,7 +65,7 @@ async def test_who_had_left_does_not_count_again(
 
 
 async def test_process_that_was_taken_for_dead(
-    own_server: EmbeddedServer, own_layers: Layers, monkeypatch: pytest.MonkeyPatch
+    own_layers: Layers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It finds the mark in place of its heartbeat, and writes its members again."""
     monkeypatch.setattr("channels_redis_queue.liveness.HEARTBEAT_INTERVAL", 0)
@@ -83,7 +75,7 @@ async def test_process_that_was_taken_for_dead(
     await layer.group_add("room", channel)
     # That of the group alone does not show that the server has lost something.
     await layer.group_add("another", channel)
-    with own_server.client() as client:
+    with own_layers.server.client() as client:
         client.delete(f"{layer.prefix}:group:room")
         client.set(beside(layer, channel).heartbeat, GONE)
     assert await reaches(receiver, partial(layer.group_send, "room", MESSAGE)) == MESSAGE

@@ -22,12 +22,10 @@ HELLO = {"type": "hello"}
 
 
 @pytest.mark.parametrize("ends", ["layer", "loop"])
-async def test_claims_outlive_an_outage(
-    own_server: EmbeddedServer, own_layers: Layers, proxy: TcpProxy, ends: str
-) -> None:
+async def test_claims_outlive_an_outage(own_layers: Layers, proxy: TcpProxy, ends: str) -> None:
     """A message in a lost reply is received after `close_pools`, or in the next event loop."""
     layer, sender = own_layers(hosts=[proxy.url]), own_layers()
-    with LoopThread() as other, own_server.client() as client:
+    with LoopThread() as other, own_layers.server.client() as client:
         first = other if ends == "loop" else None
         channel = "work" if first else await layer.new_channel()
         key = beside(layer, channel).key

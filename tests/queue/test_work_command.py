@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from channels_redis_queue import RedisChannelLayer
-    from embedded_server import EmbeddedServer
     from support.queue_layers import Layers
 
 JOBS = 40
@@ -92,10 +91,10 @@ class Site:
 
 
 @pytest.fixture
-def site(layers: Layers, redis_server: EmbeddedServer, prefix: str) -> Site:
+def site(layers: Layers, prefix: str) -> Site:
     """Return a site on the server that all tests share."""
     options = {"cwd": Path(__file__).parent, "DJANGO_SETTINGS_MODULE": "jobs_site"}
-    environ = {"REDIS_URL": redis_server.url, "PREFIX": prefix}
+    environ = {"REDIS_URL": layers.server.url, "PREFIX": prefix}
     return Site(layers(capacity=1000), {**options, **environ})
 
 

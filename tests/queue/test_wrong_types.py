@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import TYPE_CHECKING
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -14,12 +13,9 @@ from channels_redis_queue.keys import Keys
 from support.messages import joined, take, take_numbers, within
 from support.queue_layers import Layers, beside
 
-if TYPE_CHECKING:
-    from embedded_server import EmbeddedServer
-
 
 @pytest.mark.parametrize("what", ["key", "bell"])
-async def test_sender_alone(layers: Layers, redis_server: EmbeddedServer, what: str) -> None:
+async def test_sender_alone(layers: Layers, what: str) -> None:
     """Sending to a process whose key is not a queue raises; all others get the message."""
     sender = layers()
     channels = {}
@@ -34,7 +30,7 @@ async def test_sender_alone(layers: Layers, redis_server: EmbeddedServer, what: 
     bad = min(channels)
     wrong = getattr(beside(sender, bad), what)
     channels.pop(bad)
-    with redis_server.client() as client:
+    with layers.server.client() as client:
         client.delete(wrong)
         client.set(wrong, "something else")
     for number in (1, 2):
@@ -50,7 +46,7 @@ async def test_sender_alone(layers: Layers, redis_server: EmbeddedServer, what: 
         assert await take_numbers(layer, channel, 3) == [1, 2, 3]
 
 
-async def test_group(layers: Layers, redis_server: EmbeddedServer) -> None:
+async def test_group(layers: Layers) -> None:
     """Whatever is asked of a group whose key is of another type, the error names the key."""
     layer = layers()
     channel = await joined(layer, "room")
@@ -59,7 +55,7 @@ async def test_group(layers: Layers, redis_server: EmbeddedServer) -> None:
         await layer.group_send("room", {"number": number})
         assert await take_numbers(layer, channel, 1) == [number]
     group = Keys(layer.prefix).group("room")
-    with redis_server.client() as client:
+    with layers.server.client() as client:
         client.delete(group)
         client.set(group, "something else")
     synchronous = layers()
@@ -78,14 +74,12 @@ async def test_group(layers: Layers, redis_server: EmbeddedServer) -> None:
 
 @pytest.mark.parametrize("what", ["key", "bell"])
 @pytest.mark.parametrize("kind", ["specific", "general"])
-async def test_first_receive(
-    layers: Layers, redis_server: EmbeddedServer, what: str, kind: str
-) -> None:
+async def test_first_receive(layers: Layers, what: str, kind: str) -> None:
     """A consumer whose channel can't be read gets an error that names the key."""
     layer = layers()
     channel = await layer.new_channel() if kind == "specific" else "jobs"
     wrong = getattr(beside(layer, channel), what)
-    with redis_server.client() as client:
+    with layers.server.client() as client:
         client.set(wrong, "something else")
         with pytest.raises(ResponseError, match=f"WRONGTYPE.* {re.escape(wrong)}"):
             await within(layer.receive(channel))

@@ -48,9 +48,10 @@ class ClosedLayers(Generic[L]):
 
 
 class LayersOf(ClosedLayers[L]):
-    """Layers of one class."""
+    """Layers of one class; those of the fixtures have a server."""
 
     layer_class: Callable[..., L]
+    server: EmbeddedServer
 
     def __call__(self, **options: Any) -> L:
         """Return a new layer; `options` go before the common ones."""
@@ -68,6 +69,7 @@ def fixtures_of(layers_class: type[LayersOf[L]]) -> tuple[Any, Any]:
     ) -> AsyncIterator[LayersOf[L]]:
         """Yield a maker of layers on the server that all tests share."""
         made = layers_class(hosts=[redis_server.url], prefix=prefix)
+        made.server = redis_server
         yield made
         await made.close()
 
@@ -75,6 +77,7 @@ def fixtures_of(layers_class: type[LayersOf[L]]) -> tuple[Any, Any]:
     async def own_layers(own_server: EmbeddedServer) -> AsyncIterator[LayersOf[L]]:
         """Yield a maker of layers on a server of the test's own."""
         made = layers_class(hosts=[own_server.url])
+        made.server = own_server
         yield made
         await made.close()
 
