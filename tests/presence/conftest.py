@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import pytest
 import pytest_asyncio
@@ -17,7 +17,7 @@ from support.layers import layer_class, layers
 from support.messages import within
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from embedded_server import EmbeddedServer
     from support.layers import LayerClass, Layers
@@ -31,9 +31,11 @@ GRACE = 0.5
 class Process:
     """A layer, which is a process to Redis, and its presence."""
 
-    def __init__(self, layer: Any, alias: str, grace: float = GRACE) -> None:
+    def __init__(self, layer: Any, hosts: list[Any], grace: float) -> None:
+        alias = f"process{id(layer)}"
         channel_layers.set(alias, layer)
         self.layer = layer
+        self.hosts = hosts
         self.presence = Presence(alias, grace=grace)
 
     async def open(self, group: str, key: str, meta: Any = None) -> str:
@@ -52,6 +54,9 @@ class Process:
         channel = await within(self.layer.new_channel())
         await within(self.layer.group_add(f"{group}.presence", channel))
         return Watcher(self.layer, channel)
+
+
+Processes: TypeAlias = Callable[..., Process]
 
 
 class Watcher:
@@ -92,14 +97,13 @@ class Watcher:
                         self.people.pop(key, None)
 
 
-class Line:
+class Line(NamedTuple):
     """Two processes, the first of which is behind a proxy; a page in a room at the second."""
 
-    def __init__(self, here: Process, there: Process, watcher: Watcher, proxy: TcpProxy) -> None:
-        self.here = here
-        self.there = there
-        self.watcher = watcher
-        self.proxy = proxy
+    here: Process
+    there: Process
+    watcher: Watcher
+    proxy: TcpProxy
 
     async def leave(self, channel: str, key: str, *, cut: bool = False) -> None:
         """Let a person leave, and lose the reply; the connection breaks, or seems to be open."""
@@ -112,12 +116,6 @@ class Line:
         self.proxy.stall(new=True)
         with pytest.raises((RedisError, OSError)):
             await within(self.here.presence.count("room"))
-
-
-@pytest.fixture
-def host(redis_server: EmbeddedServer) -> list[str]:
-    """Return the server that tests share as the only host."""
-    return [redis_server.url]
 
 
 @pytest.fixture(params=["redis_server", "redis_shards", "redis_cluster"])
@@ -140,31 +138,27 @@ def hosts(kind: Any, servers: list[EmbeddedServer]) -> list[Any]:
 
 @pytest.fixture
 def processes(
-    layer_class: LayerClass,
-    layers: Layers,
-) -> Iterator[Callable[..., Process]]:
-    """Yield a maker of processes."""
+    layer_class: LayerClass, layers: Layers, redis_server: EmbeddedServer
+) -> Iterator[Processes]:
+    """Yield a maker of processes, by default on the server that all tests share."""
     if not settings.configured:
         settings.configure()
-    aliases = itertools.count()
     before = dict(channel_layers.backends)
 
-    def make(hosts: list[Any], grace: float = GRACE, **options: Any) -> Process:
-        layer = layers(layer_class, *hosts, **options)
-        return Process(layer, f"process{next(aliases)}", grace)
+    def make(*hosts: Any, grace: float = GRACE, **options: Any) -> Process:
+        of_process = list(hosts) or [redis_server.url]
+        return Process(layers(layer_class, *of_process, **options), of_process, grace)
 
     yield make
     channel_layers.backends = before
 
 
 @pytest_asyncio.fixture
-async def line(
-    processes: Callable[..., Process], own_server: EmbeddedServer, proxy: TcpProxy
-) -> Line:
+async def line(processes: Processes, own_server: EmbeddedServer, proxy: TcpProxy) -> Line:
     """Return two processes on the test's own server, with a proxy before the first."""
     limits = {"socket_timeout": 2, "socket_connect_timeout": 1}
-    here = processes([{"address": proxy.url, **limits}], grace=0)
-    there = processes([own_server.url])
+    here = processes({"address": proxy.url, **limits}, grace=0)
+    there = processes(own_server.url)
     return Line(here, there, await there.watch("room"), proxy)
 
 
@@ -176,9 +170,3 @@ def quick_beats(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shard, "SECOND_LOOK_AFTER", 0.8)
     monkeypatch.setattr("channels_redis_queue.maintenance.CHECK_INTERVAL", 0.4)
     monkeypatch.setattr("channels_redis_pubsub.broker.SWEEP_INTERVAL", 0.4)
-
-
-@pytest.fixture
-def own_host(own_server: EmbeddedServer) -> list[str]:
-    """Return the test's own server as the only host."""
-    return [own_server.url]

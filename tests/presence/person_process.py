@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 from typing import Any
 
 from channels.layers import channel_layers
 from django.conf import settings
+from django.utils.module_loading import import_string
 
 from channels_redis_queue._shared.presence import shard
 from channels_redis_queue.presence import Presence
@@ -19,8 +19,7 @@ async def main() -> None:
     given: dict[str, Any] = arguments()
     settings.configure()
     shard.BEAT_INTERVAL = given.pop("interval")
-    module, name = given.pop("layer").rsplit(".", 1)
-    layer = getattr(importlib.import_module(module), name)(**given)
+    layer = import_string(given.pop("layer"))(**given)
     channel_layers.set("default", layer)
     presence = Presence(grace=0.5)
     async for request in async_requests():

@@ -24,17 +24,15 @@ from support.past import Past
 from support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from embedded_server import EmbeddedServer
-    from presence.conftest import Line, Process
+    from presence.conftest import Line, Processes
 
 ROOMS = [f"room{number}" for number in range(4)]  # on several shards and nodes
 
 
-async def test_tabs_are_one_person(processes: Callable[..., Process], hosts: list[Any]) -> None:
+async def test_tabs_are_one_person(processes: Processes, hosts: list[Any]) -> None:
     """A person joins with the first tab and leaves with the last, in whichever process."""
-    here, there = processes(hosts), processes(hosts)
+    here, there = processes(*hosts), processes(*hosts)
 
     async def visit(room: str) -> None:
         watcher = await there.watch(room)
@@ -44,7 +42,7 @@ async def test_tabs_are_one_person(processes: Callable[..., Process], hosts: lis
         assert await there.lists(room, ann=[1, 1, 1], bob=[None])
         for process, channel in tabs[:2]:
             await within(process.presence.untrack(room, channel))
-        await eventually(partial(_metas, there, room, "ann", 1))
+        await eventually(lambda: there.lists(room, ann=[1], bob=[None]))
         await within(there.presence.untrack(room, tabs[2][1]))
         await watcher.until("bob")
         assert sorted(watcher.events) == [("joins", "ann"), ("joins", "bob"), ("leaves", "ann")]
@@ -53,29 +51,25 @@ async def test_tabs_are_one_person(processes: Callable[..., Process], hosts: lis
     await asyncio.gather(*map(visit, ROOMS))
 
 
-async def _metas(process: Process, room: str, key: str, count: int) -> bool:
-    return len((await within(process.presence.list(room))).get(key, ())) == count
-
-
-async def test_page_that_moves(processes: Callable[..., Process], host: list[str]) -> None:
+async def test_page_that_moves(processes: Processes) -> None:
     """A page that connects to another process within the grace neither leaves nor joins."""
-    here, there = processes(host, grace=2), processes(host)
+    here, there = processes(grace=2), processes()
     watcher = await there.watch("room")
     old = await here.open("room", "ann")
     await watcher.until("ann")
     await within(here.presence.untrack("room", old))
     await there.open("room", "ann")
-    assert await _metas(here, "room", "ann", 2)
+    assert await here.lists("room", ann=[None, None])
     # The old process has told Redis after the grace, and no one else.
-    await eventually(lambda: _metas(here, "room", "ann", 1))
+    await eventually(lambda: here.lists("room", ann=[None]))
     await here.open("room", "bob")
     await watcher.until("ann", "bob")
     assert watcher.events == [("joins", "ann"), ("joins", "bob")]
 
 
-async def test_new_meta(processes: Callable[..., Process], host: list[str]) -> None:
+async def test_new_meta(processes: Processes) -> None:
     """Another meta is a join once more, with the metas of all processes, also of a new page."""
-    here, there = processes(host, grace=2), processes(host)
+    here, there = processes(grace=2), processes()
     watcher = await there.watch("room")
     channel = await here.open("room", 7, {"away": False})  # type: ignore[arg-type]
     await watcher.until("7")
@@ -95,11 +89,9 @@ async def test_new_meta(processes: Callable[..., Process], host: list[str]) -> N
     assert {"away": 1} in (await watcher.look())["joins"]["7"]
 
 
-async def test_another_key_of_someone_else(
-    processes: Callable[..., Process], host: list[str]
-) -> None:
+async def test_another_key_of_someone_else(processes: Processes) -> None:
     """The former person leaves after the grace, even without a join."""
-    here, there = processes(host), processes(host)
+    here, there = processes(), processes()
     watcher = await there.watch("room")
     await there.open("room", "ann")
     channel = await here.open("room", "guest")
@@ -109,9 +101,9 @@ async def test_another_key_of_someone_else(
     await within(watcher.until("ann"), shard.BEAT_INTERVAL / 2)
 
 
-async def test_channel_that_ends(processes: Callable[..., Process], hosts: list[Any]) -> None:
+async def test_channel_that_ends(processes: Processes, hosts: list[Any]) -> None:
     """A channel that ends with its consumer takes its person from all groups."""
-    here, there = processes(hosts), processes(hosts)
+    here, there = processes(*hosts), processes(*hosts)
     watchers = [await there.watch(room) for room in ROOMS]
     receives = asyncio.Event()
 
@@ -136,9 +128,9 @@ async def test_channel_that_ends(processes: Callable[..., Process], hosts: list[
 
 
 @pytest.mark.usefixtures("quick_beats")
-async def test_channel_that_had_ended(processes: Callable[..., Process], host: list[str]) -> None:
+async def test_channel_that_had_ended(processes: Processes) -> None:
     """A channel that has ended before it is tracked is a person's for `channel_expiry` seconds."""
-    here = processes(host, channel_expiry=1)
+    here = processes(channel_expiry=1)
     watcher = await here.watch("room")
     ended, living = [await within(here.layer.new_channel()) for _ in range(2)]
     receivers = [asyncio.create_task(here.layer.receive(one)) for one in (ended, living)]
@@ -153,9 +145,9 @@ async def test_channel_that_had_ended(processes: Callable[..., Process], host: l
     receivers[1].cancel()
 
 
-async def test_changes_after_a_list(processes: Callable[..., Process], host: list[str]) -> None:
+async def test_changes_after_a_list(processes: Processes) -> None:
     """They are newer than it; who is tracked again at once stays; other threads may end people."""
-    here = processes(host, grace=0)
+    here = processes(grace=0)
     watcher = await here.watch("room")
     channel = await here.open("room", "ann")
     listed = await within(here.presence.list("room"))
@@ -171,9 +163,9 @@ async def test_changes_after_a_list(processes: Callable[..., Process], host: lis
     await watcher.until("bob")
 
 
-async def test_wave(processes: Callable[..., Process], host: list[str]) -> None:
+async def test_wave(processes: Processes) -> None:
     """Many who come and go at once are a few messages, of a bounded size, not one for each."""
-    here, there = processes(host, grace=0), processes(host)
+    here, there = processes(grace=0), processes()
     watcher = await there.watch("room")
     keys = [f"person{number}" for number in range(500)]
     large = partial(here.presence.track, "room", meta="m" * 1600)
@@ -190,10 +182,10 @@ async def test_wave(processes: Callable[..., Process], host: list[str]) -> None:
 
 @pytest.mark.usefixtures("quick_beats")
 async def test_lost_data(
-    processes: Callable[..., Process], hosts: list[Any], servers: list[EmbeddedServer], prefix: str
+    processes: Processes, hosts: list[Any], servers: list[EmbeddedServer], prefix: str
 ) -> None:
     """A server that has lost all is told again who is there; a page that lists sees them join."""
-    here, there = processes(hosts), processes(hosts)
+    here, there = processes(*hosts), processes(*hosts)
     for room in ROOMS:
         await here.open(room, "ann", 1)
         await there.open(room, "bob")
@@ -211,11 +203,9 @@ async def test_lost_data(
 
 
 @pytest.mark.usefixtures("quick_beats")
-async def test_lost_leave(
-    processes: Callable[..., Process], own_host: list[Any], own_server: EmbeddedServer
-) -> None:
+async def test_lost_leave(processes: Processes, own_server: EmbeddedServer) -> None:
     """Whose leave a server has lost leaves once more, and who has come since is there again."""
-    here = processes(own_host)
+    here = processes(own_server.url)
     watcher = await here.watch("room")
     channel = await here.open("room", "bob")
     await watcher.until("bob")
@@ -228,13 +218,13 @@ async def test_lost_leave(
 
 
 async def test_process_that_was_marked_by_mistake(
-    processes: Callable[..., Process], own_host: list[Any], own_server: EmbeddedServer
+    processes: Processes, redis_server: EmbeddedServer
 ) -> None:
     """A process that goes on has a heartbeat before it has people, so they never stay alone."""
-    here = processes(own_host)
+    here = processes()
     await here.open("room", "ann")
     keys = PresenceKeys(here.layer.presence_key_head)
-    with own_server.client() as client:
+    with redis_server.client() as client:
         await eventually(lambda: client.ttl(keys.heartbeats) > 0)  # the first was sent
         [process] = client.zrange(keys.heartbeats, 0, -1)
         mark = 1795628183991846.5
@@ -243,9 +233,9 @@ async def test_process_that_was_marked_by_mistake(
         assert client.zscore(keys.heartbeats, process) > mark + 1
 
 
-async def test_keys_expire(processes: Callable[..., Process], redis_server: EmbeddedServer) -> None:
+async def test_keys_expire(processes: Processes, redis_server: EmbeddedServer) -> None:
     """The keys of a process outlive those of a group, from which its people have to be taken."""
-    here = processes([redis_server.url])
+    here = processes()
     await here.open("room", "ann")
     keys = PresenceKeys(here.layer.presence_key_head)
     with redis_server.client() as client:
@@ -254,31 +244,18 @@ async def test_keys_expire(processes: Callable[..., Process], redis_server: Embe
         assert min(client.ttl(keys.heartbeats), client.ttl(keys.groups)) > least
 
 
-async def test_server_that_is_away(
-    processes: Callable[..., Process], own_server: EmbeddedServer
-) -> None:
+async def test_server_that_is_away(processes: Processes, own_server: EmbeddedServer) -> None:
     """A person who came or left while the server was away is written once it is back."""
-    here = processes([{"address": own_server.url, "socket_timeout": 0.5}])
+    here = processes({"address": own_server.url, "socket_timeout": 0.5})
     gone = await here.open("room", "bob")
+    channel = await within(here.layer.new_channel())
     own_server.kill()
-    channel = await within(_new_channel(here))
     with pytest.raises((RedisError, OSError)):
         await within(here.presence.track("room", channel, "ann"))
     await here.presence.untrack("room", gone)
     own_server.start()
-
-    async def is_right() -> bool:
-        try:
-            return await here.lists("room", ann=[None])
-        except (RedisError, OSError):
-            return False
-
-    await eventually(is_right, timeout=30)
-
-
-async def _new_channel(process: Process) -> str:
-    """Return a name; the Pub/Sub layer can't subscribe to it now."""
-    return "specific.away!channel" if hasattr(process.layer, "client_prefix") else "away"
+    there = processes(own_server.url)
+    await eventually(lambda: there.lists("room", ann=[None]), timeout=30)
 
 
 async def test_lost_replies(line: Line) -> None:
@@ -320,19 +297,14 @@ async def test_person_joins_twice_while_a_reply_is_lost(line: Line, *, is_repeat
 
 @pytest.mark.parametrize(
     ("when", "closes"),
-    [
-        ("amid the write", True),
-        ("before the reply", True),
-        ("after an outage", True),
-        ("after an outage", False),
-    ],
+    [("writing", True), ("replying", True), ("after an outage", True), ("after an outage", False)],
 )
 async def test_end_while_a_person_leaves(line: Line, when: str, *, closes: bool) -> None:
     """Others hear of who left once the server is back, or the layer is used again."""
     await line.here.open("other", "bob")
     channel = await line.here.open("room", "ann", 1)
     await line.watcher.until("ann")
-    if when == "amid the write":
+    if when == "writing":
         line.proxy.stall()
         await line.here.presence.untrack("room", channel)
     else:
@@ -341,7 +313,7 @@ async def test_end_while_a_person_leaves(line: Line, when: str, *, closes: bool)
         await line.fall_silent()
     if closes:
         await within(line.here.layer.close_pools())
-    if when == "amid the write":
+    if when == "writing":
         line.proxy.cut()
     else:
         line.proxy.resume()
@@ -352,11 +324,10 @@ async def test_end_while_a_person_leaves(line: Line, when: str, *, closes: bool)
 
 
 async def test_layer_that_is_closed_while_it_tells(
-    processes: Callable[..., Process], own_host: list[str], monkeypatch: pytest.MonkeyPatch
+    line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once the layer is used again, it tells what the end has cut off."""
-    here, there = processes(own_host, grace=0), processes(own_host)
-    watcher = await there.watch("room")
+    here, watcher = line.here, line.watcher
     channel = await here.open("room", "ann", 1)
     await watcher.until("ann")
     telling = asyncio.Event()
@@ -383,9 +354,9 @@ def nested(depth: int) -> list[Any]:
     return value
 
 
-async def test_wrong_arguments(processes: Callable[..., Process], host: list[str]) -> None:
+async def test_wrong_arguments(processes: Processes) -> None:
     """A value that can't be written or sent is an error that says so."""
-    here = processes(host)
+    here = processes()
     channel = await here.open("room", "ann")
     for key in ("", None, True, 1.5, "gu\ud800est", "k" * 513):
         with pytest.raises(TypeError, match="key must"):
@@ -413,9 +384,9 @@ async def test_wrong_arguments(processes: Callable[..., Process], host: list[str
         await Presence("memory").count("room")
 
 
-async def test_session_keys(processes: Callable[..., Process], host: list[str]) -> None:
+async def test_session_keys(processes: Processes) -> None:
     """The key of a session is refused, since everyone gets it; similar ids are not."""
-    here = processes(host)
+    here = processes()
     channel = await here.open("room", "ann")
     session = SessionStore()
     session.create()

@@ -14,12 +14,9 @@ from support.proxy import TcpProxy
 from support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from conftest import RunProcess
     from embedded_server import EmbeddedServer
-    from presence.conftest import Line, Process
-    from support.layers import LayerClass
+    from presence.conftest import Line, Process, Processes
     from support.processes import WorkerProcess
 
 PROGRAM = Path(__file__).parent / "person_process.py"
@@ -35,36 +32,31 @@ def heartbeats(server: EmbeddedServer, process: Process) -> list[float]:
         return [at for _, at in client.zrange(key, 0, -1, withscores=True)]
 
 
-@pytest.fixture
-def start(run_process: RunProcess, layer_class: LayerClass, prefix: str) -> Callable[..., Any]:
-    """Yield a coroutine function that starts a process with people."""
-
-    async def start(hosts: list[Any], keys: list[str]) -> WorkerProcess:
-        worker = await run_process(
-            PROGRAM,
-            layer=f"{layer_class.__module__}.{layer_class.__name__}",
-            interval=shard.BEAT_INTERVAL,
-            hosts=hosts,
-            prefix=prefix,
-        )
-        assert await worker.call(groups=GROUPS, keys=keys) == {"tracked": True}
-        return worker
-
-    return start
+async def start(run_process: RunProcess, like: Process, keys: list[str]) -> WorkerProcess:
+    """Start a process with people that has the same servers as another one."""
+    worker = await run_process(
+        PROGRAM,
+        layer=f"{type(like.layer).__module__}.{type(like.layer).__name__}",
+        interval=shard.BEAT_INTERVAL,
+        hosts=like.hosts,
+        prefix=like.layer.prefix,
+    )
+    assert await worker.call(groups=GROUPS, keys=keys) == {"tracked": True}
+    return worker
 
 
 async def test_killed_process(
-    processes: Callable[..., Process], hosts: list[Any], start: Callable[..., Any]
+    processes: Processes, hosts: list[Any], run_process: RunProcess
 ) -> None:
     """People in a killed process alone leave, each once; two others find it silent."""
-    here, there = processes(hosts), processes(hosts)
+    here, there = processes(*hosts), processes(*hosts)
     watchers = [await here.watch(group) for group in GROUPS]
     for group in GROUPS:
         await here.open(group, "here")
         await there.open(group, "both")
     lost = [f"person{number}" for number in range(40)]
-    killed = await start(hosts, [*lost, "both"])
-    living = await start(hosts, ["other"])
+    killed = await start(run_process, here, [*lost, "both"])
+    living = await start(run_process, here, ["other"])
     for watcher in watchers:
         await watcher.until(*lost, "here", "both", "other")
     await killed.kill()
@@ -82,11 +74,11 @@ async def test_killed_process(
 
 @pytest.mark.parametrize("silent", [False, True])
 async def test_removal_whose_reply_is_lost(
-    line: Line, own_server: EmbeddedServer, start: Callable[..., Any], *, silent: bool
+    line: Line, run_process: RunProcess, *, silent: bool
 ) -> None:
     """People of a killed process leave, each once, also if a long outage begins amid that."""
     await line.here.open("other", "here")
-    killed = await start([own_server.url], ["ann", "bob"])
+    killed = await start(run_process, line.there, ["ann", "bob"])
     await line.watcher.until("ann", "bob")
     loss = line.proxy.lose_reply(to=b"ann", cut=not silent)
     await killed.kill()
@@ -99,11 +91,9 @@ async def test_removal_whose_reply_is_lost(
     assert sorted(leaves) == ["ann", "bob"]
 
 
-async def test_lost_machine(
-    processes: Callable[..., Process], own_host: list[str], own_server: EmbeddedServer
-) -> None:
+async def test_lost_machine(processes: Processes, own_server: EmbeddedServer) -> None:
     """All processes of a lost machine are removed in one turn, even in groups without others."""
-    here = processes(own_host)
+    here = processes(own_server.url)
     watcher = await here.watch("room")
     keys = PresenceKeys(here.layer.presence_key_head)
     lost = {f"person{number}": f"{number:04}" for number in range(200)}
@@ -121,12 +111,12 @@ async def test_lost_machine(
 
 
 async def test_outage_of_all_processes(
-    processes: Callable[..., Process], own_server: EmbeddedServer, proxy: TcpProxy
+    processes: Processes, own_server: EmbeddedServer, proxy: TcpProxy
 ) -> None:
     """After it, all are silent, and the first to be back removes no other."""
     async with TcpProxy(own_server.port) as other:
-        here, there = processes([proxy.url]), processes([other.url])
-        watcher = await processes([own_server.url]).watch("room")
+        here, there = processes(proxy.url), processes(other.url)
+        watcher = await processes(own_server.url).watch("room")
         await here.open("room", "ann")
         await there.open("room", "bob")
         await watcher.until("ann", "bob")
@@ -164,12 +154,12 @@ async def test_process_that_was_only_slow(line: Line, own_server: EmbeddedServer
 
 
 async def test_process_killed_once_its_heartbeat_was_lost(
-    processes: Callable[..., Process], own_server: EmbeddedServer, start: Callable[..., Any]
+    processes: Processes, own_server: EmbeddedServer, run_process: RunProcess
 ) -> None:
     """Others remove its people, though Redis had forgotten all but them."""
-    here = processes([own_server.url])
+    here = processes(own_server.url)
     watcher = await here.watch(GROUPS[0])
-    killed = await start([own_server.url], ["ann", "bob"])
+    killed = await start(run_process, here, ["ann", "bob"])
     await watcher.until("ann", "bob")
     keys = PresenceKeys(here.layer.presence_key_head)
     with own_server.client() as client:

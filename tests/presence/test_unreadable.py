@@ -11,20 +11,16 @@ from support.messages import within
 from support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from embedded_server import EmbeddedServer
-    from presence.conftest import Process
+    from presence.conftest import Processes
 
 BAD = (b"", b"\xff", b"nan", b"inf", b"1e300", b"-", b"9" * 5000, b"[" * 5000, b"[5", b"{}")
 
 
 @pytest.mark.usefixtures("quick_beats")
-async def test_person_comes_and_goes(
-    processes: Callable[..., Process], redis_server: EmbeddedServer
-) -> None:
+async def test_person_comes_and_goes(processes: Processes, redis_server: EmbeddedServer) -> None:
     """Neither times, counts, names nor metas that can't be read keep anyone from being seen."""
-    here, there = processes([redis_server.url]), processes([redis_server.url])
+    here, there = processes(), processes()
     keys = PresenceKeys(here.layer.presence_key_head)
     rooms = [f"room{number}" for number in range(len(BAD))]
     with redis_server.client() as client:
