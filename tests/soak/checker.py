@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, TypeVar
 
 from soak.journal import BACK, DIRECT, FAILED, GENERAL, GROUP, LOST, OK, RECOVERABLE
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from soak.history import Busy, Channel, Fault, History, Membership, Receipt, Send
     from soak.times import Span
+
+    Findings = Iterator[tuple[float, str]]  # when a promise was not kept, and what happened
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -59,22 +61,7 @@ class Violation:
 def check(history: History) -> list[Violation]:
     """Return all violations, in the order of their times."""
     case = _Case(history)
-    checks: tuple[Callable[[_Case], Iterator[Violation]], ...] = (
-        _strangers,
-        _repetitions,
-        _order,
-        _late,
-        _outsiders,
-        _losses,
-        _general_losses,
-        _refused_but_arrived,
-        _unfinished_outages,
-        _failures,
-        _endless_calls,
-        _standstill,
-        _silent_losses,
-    )
-    found = [violation for one in checks for violation in one(case)]
+    found = [Violation(promise, *one) for promise, find in CHECKS for one in find(case)]
     return sorted(found, key=lambda violation: violation.at)
 
 
@@ -89,6 +76,10 @@ class _Case:
     def sends(self) -> dict[int, Send]:
         """The sends by the numbers of their messages."""
         return {send.id: send for send in self.history.sends}
+
+    def successes(self, kind: str) -> list[Send]:
+        """Return the sends of a kind whose call returned."""
+        return [one for one in self.history.sends if one.outcome == OK and one.kind == kind]
 
     @cached_property
     def deliveries(self) -> list[tuple[Receipt, Send]]:
@@ -185,43 +176,39 @@ def _grouped(things: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
     return found
 
 
-def _strangers(case: _Case) -> Iterator[Violation]:
+def _strangers(case: _Case) -> Findings:
     """Find messages that were never sent, or to others."""
     for receipt in case.history.receipts:
         send = case.sends.get(receipt.id)
         if send is None:
-            what = f"{receipt.channel} got {receipt.id}, which was never sent"
+            wrong = ", which was never sent"
         elif receipt.at < send.begun:
-            what = f"{receipt.channel} got {receipt.id} before it was sent"
+            wrong = " before it was sent"
         elif send.kind in {DIRECT, GENERAL} and send.to != receipt.channel:
-            what = f"{receipt.channel} got {receipt.id}, which was sent to {send.to}"
+            wrong = f", which was sent to {send.to}"
         else:
             continue
-        yield Violation("only what was sent to it", receipt.at, what)
+        yield receipt.at, f"{receipt.channel} got {receipt.id}{wrong}"
 
 
-def _repetitions(case: _Case) -> Iterator[Violation]:
+def _repetitions(case: _Case) -> Findings:
     """Find messages that came twice to who had them already."""
-    seen: dict[tuple[int, str, str], float] = {}
+    seen: dict[tuple[int, str, str], Receipt] = {}
     for receipt, send in case.deliveries:
         general = send.kind == GENERAL
         # With Pub/Sub, each process gets what is sent to a general channel.
         reader = receipt.by if general and not case.queue else ""
-        key = (receipt.id, receipt.channel, reader)
-        if key not in seen:
-            seen[key] = receipt.at
-            continue
-        first = seen[key]
+        first = seen.setdefault((receipt.id, receipt.channel, reader), receipt)
         # Another worker can't know of it.
         back_in_time = general and any(
-            first >= reset.since - NOTING and receipt.at >= reset.begin for reset in case.resets
+            first.at >= reset.since - NOTING and receipt.at >= reset.begin for reset in case.resets
         )
-        if not back_in_time:
-            what = f"{receipt.channel} got {receipt.id} again, {receipt.at - first:.3f} s later"
-            yield Violation("never twice", receipt.at, what)
+        if receipt is not first and not back_in_time:
+            later = receipt.at - first.at
+            yield receipt.at, f"{receipt.channel} got {receipt.id} again, {later:.3f} s later"
 
 
-def _order(case: _Case) -> Iterator[Violation]:
+def _order(case: _Case) -> Findings:
     """Find messages of one sender that overtook each other."""
     for name, deliveries in case.by_channel.items():
         general = any(channel.general for channel in case.channels[name])
@@ -238,8 +225,7 @@ def _order(case: _Case) -> Iterator[Violation]:
             key = (send.sender, reader, *([send.to] if apart else []))
             before = latest.setdefault(key, send)
             if before.begun > send.begun:
-                what = f"{name} got {send.id} of {send.sender} after the later {before.id}"
-                yield Violation("order of each sender", receipt.at, what)
+                yield receipt.at, f"{name} got {send.id} of {send.sender} after {before.id}"
             else:
                 latest[key] = send
 
@@ -252,7 +238,7 @@ def _has_order(case: _Case, name: str) -> bool:
     return not case.queue or (case.history.hosts == 1 and len(readers) == 1)
 
 
-def _late(case: _Case) -> Iterator[Violation]:
+def _late(case: _Case) -> Findings:
     """Find messages that were older than `expiry`, but for those of a history."""
     for receipt, send in case.deliveries:
         if send.outcome != OK or send.kind == RECOVERABLE:
@@ -264,11 +250,11 @@ def _late(case: _Case) -> Iterator[Violation]:
         ends = [end for begin, end in delays if begin < receipt.at]
         waited = receipt.at - max([send.ended, *ends])
         if waited > case.history.expiry + NOTING:
-            what = f"{receipt.channel} got {send.id} after {receipt.at - send.ended:.1f} s"
-            yield Violation("never late", receipt.at, what)
+            took = receipt.at - send.ended
+            yield receipt.at, f"{receipt.channel} got {send.id} after {took:.1f} s"
 
 
-def _outsiders(case: _Case) -> Iterator[Violation]:
+def _outsiders(case: _Case) -> Findings:
     """Find group messages that came to channels outside of the group."""
     by_member = _grouped(case.history.memberships, lambda member: (member.group, member.channel))
     for receipt, send in case.deliveries:
@@ -277,8 +263,7 @@ def _outsiders(case: _Case) -> Iterator[Violation]:
         stays = by_member[send.to, receipt.channel]
         if not any(_may_serve(case, send, member) for member in stays):
             was = "which had left" if stays else "which was never a member"
-            what = f"{receipt.channel}, {was}, got {send.id}, which was sent to {send.to}"
-            yield Violation("members alone", receipt.at, what)
+            yield receipt.at, f"{receipt.channel}, {was}, got {send.id}, sent to {send.to}"
 
 
 def _may_serve(case: _Case, send: Send, member: Membership) -> bool:
@@ -313,20 +298,16 @@ def _recipients(case: _Case, send: Send) -> Iterator[tuple[Channel, float]]:
                 yield channel, min(case.end_of(channel), leaving)
 
 
-def _losses(case: _Case) -> Iterator[Violation]:
-    """Find messages that did not come to a channel, or to a member of a group."""
-    for send in case.history.sends:
-        # With the queue layer, any of its readers gets what is sent to a general channel.
-        if send.outcome != OK or send.kind == RECOVERABLE or (case.queue and send.kind == GENERAL):
-            continue
+def _losses(case: _Case, *, kind: str) -> Findings:
+    """Find messages of a kind that did not come to each channel that has to get them."""
+    lost = _is_lost_in_queue if case.queue else _is_lost_in_pubsub
+    for send in case.successes(kind):
         for channel, until in _recipients(case, send):
             if (send.id, channel.name, channel.by) in case.received:
                 continue
-            lost = _is_lost_in_queue if case.queue else _is_lost_in_pubsub
             if lost(case, send, channel, until):
-                what = f"{channel.name} of {channel.by} never got {send.id}, sent to {send.to}"
-                kind = "members exactly once" if send.kind == GROUP else "nothing lost"
-                yield Violation(kind, send.begun, what)
+                who = f"{channel.name} of {channel.by}"
+                yield send.begun, f"{who} never got {send.id}, sent to {send.to}"
 
 
 def _is_lost_in_queue(case: _Case, send: Send, channel: Channel, until: float) -> bool:
@@ -401,15 +382,16 @@ def _unnoticed(case: _Case, channel: Channel, noticed: float) -> float:
     return seconds
 
 
-def _general_losses(case: _Case) -> Iterator[Violation]:
-    """Find messages to general channels of the queue layer that no reader got."""
+def _general_losses(case: _Case) -> Findings:
+    """Find messages to general channels that each reader has to get, or any with the queue."""
     if not case.queue:
+        yield from _losses(case, kind=GENERAL)
         return
     taken: Counter[str] = Counter()
     lost: dict[str, list[Send]] = defaultdict(list)
     got = {receipt.id for receipt in case.history.receipts}
-    for send in case.history.sends:
-        if send.kind != GENERAL or send.outcome != OK or send.id in got:
+    for send in case.successes(GENERAL):
+        if send.id in got:
             continue
         readers = case.channels[send.to]
         until = min(case.deadline(send), max(map(case.end_of, readers), default=-math.inf))
@@ -421,19 +403,17 @@ def _general_losses(case: _Case) -> Iterator[Violation]:
             if reader.by in case.ends and case.ends[reader.by] < reader.closed:
                 taken[name] += reader.readers + PREFETCH
         for send in lost[name][taken[name] :]:
-            what = f"no reader got {send.id}, sent to {name}"
-            yield Violation("nothing lost", send.begun, what)
+            yield send.begun, f"no reader got {send.id}, sent to {name}"
 
 
-def _refused_but_arrived(case: _Case) -> Iterator[Violation]:
+def _refused_but_arrived(case: _Case) -> Findings:
     """Find messages that arrived although their send had failed."""
     for receipt, send in case.deliveries:
         if send.outcome == FAILED and send.kind in {DIRECT, GENERAL}:
-            what = f"{receipt.channel} got {send.id}, whose sender got {send.error}"
-            yield Violation("refused is not sent", receipt.at, what)
+            yield receipt.at, f"{receipt.channel} got {send.id}, whose sender got {send.error}"
 
 
-def _unfinished_outages(case: _Case) -> Iterator[Violation]:
+def _unfinished_outages(case: _Case) -> Findings:
     """Find channels that were notified of an outage, and not of its end."""
     balance: Counter[tuple[str, str]] = Counter()
     for notice in case.history.notices:
@@ -441,20 +421,19 @@ def _unfinished_outages(case: _Case) -> Iterator[Violation]:
             balance[notice.by, notice.channel] += 1 if notice.type == LOST else -1
     for channel in case.history.channels:
         if balance[channel.by, channel.name] > 0 and case.end_of(channel) >= case.history.ended:
-            what = f"{channel.name} of {channel.by} was notified of the begin alone"
-            yield Violation("each outage ends", case.history.ended, what)
+            who = f"{channel.name} of {channel.by}"
+            yield case.history.ended, f"{who} was notified of the begin alone"
 
 
-def _failures(case: _Case) -> Iterator[Violation]:
-    """Find exceptions out of `receive`, and other calls' that an absent server does not explain."""
+def _failures(case: _Case, *, receiving: bool) -> Findings:
+    """Find exceptions out of `receive`, or other calls' that an absent server does not explain."""
     for failure in case.history.failures:
-        what = f"{failure.call} of {failure.channel} in {failure.by}: {failure.error}"
-        received = failure.call == "receive"
-        promise = "no exception out of receive" if received else "errors of the server alone"
-        yield Violation(promise, failure.at, what)
+        if (failure.call == "receive") == receiving:
+            call = f"{failure.call} of {failure.channel} in {failure.by}"
+            yield failure.at, f"{call}: {failure.error}"
 
 
-def _endless_calls(case: _Case) -> Iterator[Violation]:
+def _endless_calls(case: _Case) -> Findings:
     """Find calls that took longer than a call may while the server is away, or never ended."""
     for send in case.history.sends:
         until = min(send.ended, case.ends.get(send.by, math.inf), case.history.ended)
@@ -466,29 +445,26 @@ def _endless_calls(case: _Case) -> Iterator[Violation]:
         # The queue layer makes two calls for a group with a history.
         calls = 2 if case.queue and send.kind == RECOVERABLE else 1
         if took > calls * PATIENCE:
-            what = f"the call that sends {send.id} to {send.to} took {took:.1f} s"
-            yield Violation("send raises after 5 s", send.begun, what)
+            yield send.begun, f"the call that sends {send.id} to {send.to} took {took:.1f} s"
 
 
-def _standstill(case: _Case) -> Iterator[Violation]:
+def _standstill(case: _Case) -> Findings:
     """Find messages that did not flow as always, ten seconds after the last fault."""
     history = case.history
     for send in history.sends:
-        if not history.healed + RECOVERY <= send.begun <= history.stopped:
-            continue
-        if send.outcome != OK:
-            what = f"sending {send.id} to {send.to} failed: {send.error or 'it never ended'}"
-            yield Violation("everything flows after 10 s", send.begun, what)
-    for receipt, sent in case.deliveries:
-        if sent.outcome != OK or sent.begun < history.healed + RECOVERY:
+        if send.outcome != OK and history.healed + RECOVERY <= send.begun <= history.stopped:
+            why = send.error or "it never ended"
+            yield send.begun, f"sending {send.id} to {send.to} failed: {why}"
+    for receipt, send in case.deliveries:
+        if send.outcome != OK or send.begun < history.healed + RECOVERY:
             continue
         pauses = case.pauses(*case.channels[receipt.channel])
-        if longest_gap(pauses, sent.ended, receipt.at) > RECOVERY:
-            what = f"{receipt.channel} got {sent.id} only after {receipt.at - sent.ended:.1f} s"
-            yield Violation("everything flows after 10 s", send.begun, what)
+        if longest_gap(pauses, send.ended, receipt.at) > RECOVERY:
+            took = receipt.at - send.ended
+            yield send.begun, f"{receipt.channel} got {send.id} only after {took:.1f} s"
 
 
-def _silent_losses(case: _Case) -> Iterator[Violation]:
+def _silent_losses(case: _Case) -> Findings:
     """Find what browsers of groups with a history missed without a notice of a gap."""
     for name, events in _grouped(case.history.browsers, lambda event: event.browser).items():
         connected = next((event for event in events if event.kind == "connected"), None)
@@ -502,10 +478,8 @@ def _silent_losses(case: _Case) -> Iterator[Violation]:
             if event.kind == "told" or (event.kind == "connected" and not event.recovered)
         ]
         stays = events[-1].kind not in {"disconnect", "connect"}
-        for send in case.history.sends:
-            if send.kind != RECOVERABLE or send.outcome != OK or send.to != connected.group:
-                continue
-            if send.begun < connected.at or send.id in seen:
+        for send in case.successes(RECOVERABLE):
+            if send.to != connected.group or send.begun < connected.at or send.id in seen:
                 continue
             # A server forgot it with its position, so that none could know of it.
             if not math.isinf(case.survives_until(send)):
@@ -518,8 +492,26 @@ def _silent_losses(case: _Case) -> Iterator[Violation]:
             begin = max(before, default=connected.at)
             end = min(after, default=case.history.ended)
             if not any(begin <= gap <= end for gap in gaps):
-                what = f"browser {name} missed {send.id} to {send.to}, and was not notified"
-                yield Violation("nothing lost in silence", send.begun, what)
+                yield send.begun, f"{name} missed {send.id} to {send.to}, and was not notified"
+
+
+CHECKS: tuple[tuple[str, Callable[[_Case], Findings]], ...] = (
+    ("only what was sent to it", _strangers),
+    ("never twice", _repetitions),
+    ("order of each sender", _order),
+    ("never late", _late),
+    ("members alone", _outsiders),
+    ("members exactly once", partial(_losses, kind=GROUP)),
+    ("nothing lost", partial(_losses, kind=DIRECT)),
+    ("nothing lost", _general_losses),
+    ("refused is not sent", _refused_but_arrived),
+    ("each outage ends", _unfinished_outages),
+    ("no exception out of receive", partial(_failures, receiving=True)),
+    ("errors of the server alone", partial(_failures, receiving=False)),
+    ("send raises after 5 s", _endless_calls),
+    ("everything flows after 10 s", _standstill),
+    ("nothing lost in silence", _silent_losses),
+)
 
 
 def counts(violations: Iterable[Violation]) -> dict[str, int]:

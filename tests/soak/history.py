@@ -42,17 +42,24 @@ class Send:
 
 
 @dataclass(frozen=True)
-class Receipt:
-    """A message that `receive` returned, or that a browser was shown.
+class Event:
+    """Something that happened at a channel.
 
     Attributes:
         channel: The channel, or the browser's name.
+        by: The process.
     """
 
-    id: int
     channel: str
     by: str
     at: float
+
+
+@dataclass(frozen=True)
+class Receipt(Event):
+    """A message that `receive` returned, or that a browser was shown."""
+
+    id: int
 
 
 @dataclass
@@ -72,12 +79,9 @@ class Channel:
 
 
 @dataclass(frozen=True)
-class Busy:
-    """A time in which the consumer of a channel does something else."""
+class Busy(Event):
+    """The begin of a time in which the consumer does something else."""
 
-    channel: str
-    by: str
-    at: float
     seconds: float
 
 
@@ -128,23 +132,17 @@ class Fault:
 
 
 @dataclass(frozen=True)
-class Notice:
+class Notice(Event):
     """A message of the layer itself."""
 
     type: str
-    channel: str
-    by: str
-    at: float
 
 
 @dataclass(frozen=True)
-class Failure:
+class Failure(Event):
     """An exception that no absent server explains, or any out of `receive`."""
 
     call: str
-    channel: str
-    by: str
-    at: float
     error: str
 
 
