@@ -37,14 +37,11 @@ def main() -> int:
         violations = check(read(options.check))
         sys.stdout.write("".join(f"{line}\n" for line in lines_of(violations)))
         return 1 if violations else 0
+    as_given = ("layer", "deployment", "seed", "sabotage", "recovery")
     choices = Choices(
-        layer=options.layer,
-        deployment=options.deployment,
-        seed=options.seed,
         plan=Plan.of(options.minutes),
         nemesis=[name.strip() for name in options.nemesis.split(",") if name.strip()],
-        sabotage=options.sabotage,
-        recovery=options.recovery,
+        **{name: getattr(options, name) for name in as_given},
     )
     with tempfile.TemporaryDirectory(prefix="soak-") as temporary:
         folder = options.keep or Path(temporary)

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 from soak.consumers import RETRY
 from soak.journal import GAP, OVERFLOW
 from soak.load import KEPT
+from support.messages import cancel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from soak.consumers import Site
 
 BROWSERS = 4  # in each process
@@ -33,11 +32,14 @@ class Browser:
     def __init__(self, site: Site, number: int) -> None:
         self._site = site
         # A process that replaces a killed one has its browsers.
-        self._name = f"browser {site.journal.by.partition('.')[0]}/{number}"
+        place = site.journal.by.partition(".")[0]
+        self._name = f"browser {place}/{number}"
         self._group = KEPT[number % len(KEPT)]
-        self._position: str | None = None
-        for line in self._former_lines():
-            self._position = line["position"]
+        journals = site.journal.path.parent.glob(f"{place}.*.jsonl")
+        events = [json.loads(line) for path in journals for line in path.read_text().splitlines()]
+        own = [one for one in events if self._name in {one.get("browser"), one.get("channel")}]
+        latest = max(own, key=lambda event: float(event["time"]), default=None)
+        self._position: str | None = latest and latest["position"]
 
     async def run(self) -> None:
         """Connect and disconnect, again and again; without load, be connected."""
@@ -56,8 +58,7 @@ class Browser:
             while not site.active.is_set() and not receiving.done():
                 await asyncio.wait([receiving], timeout=RETRY)
         finally:
-            receiving.cancel()
-            await asyncio.wait([receiving])
+            await cancel(receiving)
             self._note("disconnect")
         if not receiving.cancelled():
             receiving.result()
@@ -105,16 +106,3 @@ class Browser:
             position=self._position,
             **details,
         )
-
-    def _former_lines(self) -> Iterator[dict[str, Any]]:
-        """Yield what was noted of this browser in the processes before, in their order."""
-        folder = self._site.journal.path.parent
-        place = self._site.journal.by.partition(".")[0]
-        journals = sorted(
-            folder.glob(f"{place}.*.jsonl"), key=lambda path: int(path.name.split(".")[1])
-        )
-        for path in journals:
-            for line in path.read_text().splitlines():
-                event: dict[str, Any] = json.loads(line)
-                if self._name in {event.get("browser"), event.get("channel")}:
-                    yield event

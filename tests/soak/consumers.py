@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import RedisError
 
 from soak.load import ALL, GROUPS, LIFE, PEOPLE, STAY
+from support.messages import cancel
 
 if TYPE_CHECKING:
     import random
@@ -35,11 +36,11 @@ class Site:
         layer: The channel layer.
         journal: The journal of the process.
         chance: The source of all that is left to chance.
-        channels: The open channels of the process, which others may send to.
+        channels: The open channels of the process, which others may send to. Presence tracks the
+            consumers of all but the general one.
         known: Those of all processes.
         recovery: Whether there are groups with a history.
         presence: The layer's presence, if it has one.
-        people: The channels that it tracks, and whose consumers live.
         active: Set while there is load; without it, consumers stay as they are.
     """
 
@@ -50,7 +51,6 @@ class Site:
     presence: Any = None
     channels: set[str] = field(default_factory=set)
     known: list[str] = field(default_factory=list)
-    people: set[str] = field(default_factory=set)
     active: asyncio.Event = field(default_factory=asyncio.Event)
 
     @contextlib.contextmanager
@@ -91,6 +91,9 @@ def opened(site: Site, channel: str, *, readers: int = 1, general: bool = False)
 class Receiver:
     """Receives from a channel, in one of several ways, and notes what comes.
 
+    Attributes:
+        fails: Lets `run` end with the next message, between two receives.
+
     Args:
         site: The process.
         channel: The name of the channel.
@@ -99,7 +102,7 @@ class Receiver:
     def __init__(self, site: Site, channel: str) -> None:
         self._site = site
         self._channel = channel
-        self._fails = False
+        self.fails = False
         self._latest: int | None = None
         self._has_received = False
         ways = {self._steadily: 5, self._impatiently: 3, self._slowly: 2}
@@ -108,12 +111,8 @@ class Receiver:
 
     async def run(self) -> None:
         """Receive until this is cancelled. An error of the layer is noted, and costs a pause."""
-        while not self._fails:
+        while not self.fails:
             await self._next()
-
-    def fail_next(self) -> None:
-        """Let `run` end with the next message, between two receives."""
-        self._fails = True
 
     async def receive_until(self, number: int) -> None:
         """Receive until a message has come."""
@@ -147,8 +146,7 @@ class Receiver:
         try:
             await asyncio.wait([task], timeout=self._site.chance.choice([0.0, 0.003, 0.05, 0.5]))
         finally:
-            task.cancel()
-            await asyncio.wait([task])
+            await cancel(task)
         return None if task.cancelled() else task.result()
 
     async def _slowly(self) -> dict[str, Any]:
@@ -198,19 +196,16 @@ class Consumer:
         channel = await self._open()
         with opened(site, channel):
             site.channels.add(channel)
-            site.people.add(channel)
             receiver = Receiver(site, channel)
             receiving = asyncio.create_task(receiver.run())
             try:
                 await self._wander(channel)
                 if site.chance.random() < FAILS:
-                    receiver.fail_next()
+                    receiver.fails = True
                     await asyncio.wait([receiving], timeout=PATIENCE)
             finally:
                 site.channels.discard(channel)
-                site.people.discard(channel)
-                receiving.cancel()
-                await asyncio.wait([receiving])
+                await cancel(receiving)
 
     async def _open(self) -> str:
         while True:
@@ -248,8 +243,7 @@ class Consumer:
         try:
             await asyncio.wait([joining], timeout=patience)
         finally:
-            joining.cancel()
-            await asyncio.wait([joining])
+            await cancel(joining)
         with site.expecting_errors("group_add", channel):
             if not joining.cancelled():
                 joining.result()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections import defaultdict
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,45 +20,33 @@ TICK = 0.5  # seconds between two rounds in which processes hear of each other's
 NAMED = "soak-"  # begins the names of processes, which their connections have, too
 
 
+@dataclass
 class Fleet:
     """Worker processes, of which some are stopped, or killed and replaced.
 
     Attributes:
-        stopped: The indexes of those that do not run just now.
-
-    Args:
         size: How many there are at any time.
         folder: Gets their journals.
         hosts: Returns the option `hosts` for the process of a name.
         python: Another interpreter than this one.
         settings: Further arguments of each process.
+        names: The names of the processes, by their indexes.
+        stopped: The indexes of those that do not run just now.
     """
 
-    def __init__(
-        self,
-        size: int,
-        folder: Path,
-        hosts: Callable[[str], list[Any]],
-        python: Path | None,
-        **settings: Any,
-    ) -> None:
-        self.size = size
-        self._folder = folder
-        self._hosts = hosts
-        self._python = python
-        self._settings = settings
-        self._workers: dict[int, WorkerProcess] = {}
-        self._names: dict[int, str] = {}
-        # Held while a process answers, so that none is stopped or killed meanwhile.
-        self._locks = [asyncio.Lock() for _ in range(size)]
-        self._channels: dict[int, list[str]] = {}
-        self._started = 0
-        self._active = False
-        self.stopped: set[int] = set()
-
-    def name(self, index: int) -> str:
-        """Return the name of the process that runs at an index."""
-        return self._names[index]
+    size: int
+    folder: Path
+    hosts: Callable[[str], list[Any]]
+    python: Path | None
+    settings: dict[str, Any]
+    names: dict[int, str] = field(default_factory=dict)
+    stopped: set[int] = field(default_factory=set)
+    _workers: dict[int, WorkerProcess] = field(default_factory=dict)
+    # Held while a process answers, so that none is stopped or killed meanwhile.
+    _locks: dict[int, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
+    _channels: dict[int, list[str]] = field(default_factory=dict)
+    _started: int = 0
+    _active: bool = False
 
     async def start(self, index: int) -> None:
         """Start a process, and return when all that lives in it has begun."""
@@ -64,12 +54,12 @@ class Fleet:
         name = f"{NAMED}{index}.{self._started}"
         worker = await WorkerProcess.start(
             SCRIPT,
-            python=self._python,
-            journal=str(self._folder / f"{name}.jsonl"),
+            python=self.python,
+            journal=str(self.folder / f"{name}.jsonl"),
             by=name,
             number=self._started,
-            hosts=self._hosts(name),
-            **self._settings,
+            hosts=self.hosts(name),
+            **self.settings,
         )
         try:
             await worker.read(timeout=60)
@@ -77,7 +67,7 @@ class Fleet:
         except BaseException:
             await worker.close()
             raise
-        self._workers[index], self._names[index] = worker, name
+        self._workers[index], self.names[index] = worker, name
 
     async def start_all(self) -> None:
         """Start all of them."""

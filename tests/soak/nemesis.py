@@ -7,15 +7,17 @@ import contextlib
 import shutil
 import time
 from collections import Counter
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import redis
 from redis.crc import key_slot
 
 from embedded_server import HOST
-from soak.deployments import Cluster, Plain, Sentinel, slots_of
+from soak.deployments import AGREEMENT, Cluster, Plain, Sentinel, slots_of
 from soak.fleet import NAMED
 from support.cluster import command
+from support.messages import cancel
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -42,7 +44,6 @@ LASTS = {
 # Seconds that a replica may lag, and that an append-only file may be behind.
 LAG = 1.0
 SYNC = 2.0
-TAKEOVER = 60.0  # seconds; a replica takes over within some
 # Seconds until a server that was replaced, and keeps its connections, has none that are in use:
 # the 16 of docs/pubsub.md, and some for the machine.
 FOUND = 18.0
@@ -63,11 +64,12 @@ FAULTS: dict[type[Deployment], tuple[str, ...]] = {
 }
 
 
+@dataclass
 class Nemesis:
     """Breaks things, and notes what and when.
 
     Args:
-        deployment: The servers.
+        deployment: The servers, of whatever kind a fault needs.
         fleet: The processes.
         journal: Gets the faults.
         chance: The source of all that is left to chance.
@@ -77,24 +79,18 @@ class Nemesis:
         ValueError: It can't have one that is named.
     """
 
-    def __init__(
-        self,
-        deployment: Deployment,
-        fleet: Fleet,
-        journal: Journal,
-        chance: random.Random,
-        only: Sequence[str] = (),
-    ) -> None:
-        # Of whatever kind the fault needs.
-        self._deployment: Any = deployment
-        self._fleet = fleet
-        self._journal = journal
-        self._chance = chance
-        self._stopping: list[asyncio.Task[None]] = []
-        self._planned = False
-        self.done: Counter[str] = Counter()
-        known = FAULTS[type(deployment)]
-        if unknown := sorted(set(only) - set(known)):
+    deployment: Any
+    fleet: Fleet
+    journal: Journal
+    chance: random.Random
+    only: Sequence[str] = ()
+    done: Counter[str] = field(default_factory=Counter)
+    _stopping: list[asyncio.Task[None]] = field(default_factory=list)
+    _planned: bool = False
+
+    def __post_init__(self) -> None:
+        known, only = FAULTS[type(self.deployment)], set(self.only)
+        if unknown := sorted(only.difference(known)):
             message = f"there is no fault {', '.join(unknown)} here; there are: {', '.join(known)}"
             raise ValueError(message)
         self._names = [name for name in known if not only or name in only]
@@ -106,15 +102,15 @@ class Nemesis:
         try:
             while True:
                 # All of them in some order, then all in another; first what takes longest.
-                bag = self._chance.sample(self._names, len(self._names))
+                bag = self.chance.sample(self._names, len(self._names))
                 for name in sorted(bag, key=lambda name: name != "process stopped for long"):
                     if time.monotonic() >= until:
                         return
                     if not await self._cause(name, until - time.monotonic()):
                         await asyncio.sleep(0.1)
                         continue
-                    long = self._chance.random() < LONG_BREAKS
-                    pause = self._chance.uniform(*(LONG_BREAK if long else SHORT_BREAK))
+                    long = self.chance.random() < LONG_BREAKS
+                    pause = self.chance.uniform(*(LONG_BREAK if long else SHORT_BREAK))
                     await asyncio.sleep(max(0.0, min(pause, until - time.monotonic())))
         finally:
             await asyncio.gather(*self._stopping)
@@ -123,9 +119,7 @@ class Nemesis:
 
     async def close(self) -> None:
         """Cancel what goes on besides the others."""
-        for task in self._stopping:
-            task.cancel()
-        await asyncio.gather(*self._stopping, return_exceptions=True)
+        await cancel(*self._stopping)
 
     async def _cause(self, name: str, remaining: float) -> bool:
         """Cause a fault, unless it takes longer than there is time."""
@@ -141,13 +135,13 @@ class Nemesis:
 
     async def _watch(self) -> None:
         """Note a takeover that no fault has caused: the machine was too slow for the servers."""
-        known = self._deployment.leaders()
-        while not isinstance(self._deployment, Plain):
+        known = self.deployment.leaders()
+        while not isinstance(self.deployment, Plain):
             await asyncio.sleep(0.3)
             if self._planned:
                 known = ()
                 continue
-            leaders = await asyncio.to_thread(self._deployment.leaders)
+            leaders = await asyncio.to_thread(self.deployment.leaders)
             if known and leaders and leaders != known and not self._planned:
                 since = time.monotonic() - 15
                 async with self._fault("unplanned takeover", split=True, since=since):
@@ -158,7 +152,7 @@ class Nemesis:
     @contextlib.asynccontextmanager
     async def _fault(self, kind: str, **details: Any) -> AsyncIterator[None]:
         """Note the begin and the end of a fault."""
-        note = self._journal.note("faults", "begin", kind=kind, **details)
+        note = self.journal.note("faults", "begin", kind=kind, **details)
         try:
             yield
         finally:
@@ -166,12 +160,12 @@ class Nemesis:
 
     def _server(self) -> EmbeddedServer:
         """Return one of the servers that run."""
-        running: list[EmbeddedServer] = self._deployment.running
-        return self._chance.choice(running)
+        running: list[EmbeddedServer] = self.deployment.running
+        return self.chance.choice(running)
 
     async def _wait(self, least: float, most: float) -> None:
         """Let some seconds pass."""
-        await asyncio.sleep(self._chance.uniform(least, most))
+        await asyncio.sleep(self.chance.uniform(least, most))
 
     # Faults of any deployment.
 
@@ -181,7 +175,7 @@ class Nemesis:
             ours = [each for each in client.client_list() if each["name"].startswith(NAMED)]
             if ours:
                 async with self._fault("connection killed"):
-                    client.client_kill_filter(_id=self._chance.choice(ours)["id"])
+                    client.client_kill_filter(_id=self.chance.choice(ours)["id"])
 
     async def scripts_flushed(self) -> None:
         """Let all servers forget all scripts."""
@@ -196,7 +190,7 @@ class Nemesis:
             self._command_all("CONFIG", "SET", "maxmemory", "0")
 
     def _command_all(self, *words: str) -> None:
-        for server in self._deployment.running:
+        for server in self.deployment.running:
             command(server, *words)
 
     async def server_paused(self) -> None:
@@ -206,21 +200,21 @@ class Nemesis:
             server.pause()
             try:
                 # Not so long that another one takes over.
-                await self._wait(0.5, 7.0 if isinstance(self._deployment, Plain) else 2.0)
+                await self._wait(0.5, 7.0 if isinstance(self.deployment, Plain) else 2.0)
             finally:
                 server.resume()
 
     async def process_killed(self) -> None:
         """Kill a process, and start another in its place."""
         # Never the first one, whose figures are compared.
-        indexes = sorted(set(range(1, self._fleet.size)) - self._fleet.stopped)
+        indexes = sorted(set(range(1, self.fleet.size)) - self.fleet.stopped)
         if not indexes:
             return
-        index = self._chance.choice(indexes)
-        async with self._fault("process killed", process=self._fleet.name(index), killed=True):
-            await self._fleet.kill(index)
+        index = self.chance.choice(indexes)
+        async with self._fault("process killed", process=self.fleet.names[index], killed=True):
+            await self.fleet.kill(index)
         async with self._fault("process started"):
-            await self._fleet.start(index)
+            await self.fleet.start(index)
 
     async def process_stopped(self) -> None:
         """Stop a process for less than a message lives."""
@@ -231,23 +225,23 @@ class Nemesis:
         await self._stop_process("process stopped for long")
 
     async def _stop_process(self, kind: str) -> None:
-        index = self._chance.choice(sorted(set(range(self._fleet.size)) - self._fleet.stopped))
-        async with self._fault(kind, process=self._fleet.name(index), silent=True):
-            await self._fleet.stop(index, LASTS[kind])
+        index = self.chance.choice(sorted(set(range(self.fleet.size)) - self.fleet.stopped))
+        async with self._fault(kind, process=self.fleet.names[index], silent=True):
+            await self.fleet.stop(index, LASTS[kind])
 
     # Faults of single servers, and of the network in front of them.
 
     async def connections_closed(self) -> None:
         """Close all connections at once, in one of two ways."""
-        proxy = self._chance.choice(self._deployment.proxies)
+        proxy = self.chance.choice(self.deployment.proxies)
         async with self._fault("connections closed"):
-            self._chance.choice((proxy.cut, proxy.reset))()
+            self.chance.choice((proxy.cut, proxy.reset))()
 
     async def reply_lost(self) -> None:
         """Lose one reply, with its connection, or with all that follows on it."""
-        proxy = self._chance.choice(self._deployment.proxies)
-        cut = self._chance.random() < 0.6
-        word = self._chance.choice((None, b"EVALSHA", b"BZPOPMIN", b"PUBLISH", b"SUBSCRIBE"))
+        proxy = self.chance.choice(self.deployment.proxies)
+        cut = self.chance.random() < 0.6
+        word = self.chance.choice((None, b"EVALSHA", b"BZPOPMIN", b"PUBLISH", b"SUBSCRIBE"))
         async with self._fault("reply lost", silent=not cut):
             loss = proxy.lose_reply(word, cut=cut)
             with contextlib.suppress(asyncio.TimeoutError):
@@ -267,27 +261,27 @@ class Nemesis:
         await self._silence("network silent for long", 27, 32)
 
     async def _silence(self, kind: str, least: float, most: float) -> None:
-        proxy = self._chance.choice(self._deployment.proxies)
-        requests, replies = self._chance.choice(((True, True), (True, False), (False, True)))
+        proxy = self.chance.choice(self.deployment.proxies)
+        requests, replies = self.chance.choice(((True, True), (True, False), (False, True)))
         async with self._fault(kind, silent=True):
-            proxy.stall(requests=requests, replies=replies, new=self._chance.random() < 0.5)
+            proxy.stall(requests=requests, replies=replies, new=self.chance.random() < 0.5)
             await self._wait(least, most)
             proxy.resume()
 
     async def long_outage(self) -> None:
         """Let no process reach any server, which all keep what they have."""
         async with self._fault("long outage", silent=True):
-            for proxy in self._deployment.proxies:
+            for proxy in self.deployment.proxies:
                 proxy.stall(new=True)
             await asyncio.sleep(LASTS["long outage"])
-            for proxy in self._deployment.proxies:
+            for proxy in self.deployment.proxies:
                 proxy.resume()
 
     async def network_slow(self) -> None:
         """Let everything pass late."""
-        proxy = self._chance.choice(self._deployment.proxies)
+        proxy = self.chance.choice(self.deployment.proxies)
         async with self._fault("network slow"):
-            proxy.delay = self._chance.uniform(0.02, 0.3)
+            proxy.delay = self.chance.uniform(0.02, 0.3)
             await self._wait(3, 8)
             proxy.delay = 0.0
 
@@ -304,11 +298,11 @@ class Nemesis:
     async def restarted_with_data(self) -> None:
         """Bring a server back as its file says, or as it was just now or some seconds ago."""
         server, since = self._server(), time.monotonic()
-        if self._deployment.durable:
+        if self.deployment.durable:
             since -= SYNC
         else:
             command(server, "SAVE")
-            await self._wait(0, self._chance.choice((0, 5)))
+            await self._wait(0, self.chance.choice((0, 5)))
         await self._restart("restarted with data", server, since)
 
     async def _restart(
@@ -334,11 +328,11 @@ class Nemesis:
 
     async def master_demoted(self) -> None:
         """Make a master the replica of a new one, to which its address leads from then on."""
-        deployment = self._deployment
-        at = self._chance.randrange(deployment.hosts)
+        deployment = self.deployment
+        at = self.chance.randrange(deployment.hosts)
         old, new = deployment.servers[at], deployment.standbys[at]
         _replicate(new, old)
-        await eventually(lambda: _follows(new), timeout=TAKEOVER)
+        await eventually(lambda: _follows(new), timeout=AGREEMENT)
         async with self._fault("master demoted", since=time.monotonic() - LAG, split=True):
             command(new, "REPLICAOF", "NO", "ONE")
             _replicate(old, new)
@@ -353,7 +347,7 @@ class Nemesis:
         With Pub/Sub, other servers do not hear what is published there.
         """
         # A stopped process gives them up later.
-        stopped = {self._fleet.name(index) for index in self._fleet.stopped}
+        stopped = {self.fleet.names[index] for index in self.fleet.stopped}
         with server.client() as client:
             for each in client.client_list():
                 if each["name"] in stopped:
@@ -364,7 +358,7 @@ class Nemesis:
 
     async def failover(self) -> None:
         """Let the Sentinels make the replica the master, with both alive."""
-        await self._replace("failover", self._deployment.group.fail_over, split=True)
+        await self._replace("failover", self.deployment.group.fail_over, split=True)
 
     async def master_killed(self) -> None:
         """Kill a master, and let it come back as a replica."""
@@ -372,7 +366,7 @@ class Nemesis:
 
     async def tail_lost(self) -> None:
         """Kill the master while its replica has not heard of it for some seconds."""
-        (replica,) = set(self._deployment.running) - set(self._deployment.masters)
+        (replica,) = set(self.deployment.running) - set(self.deployment.masters)
         since = time.monotonic()
         # It tries to log in at the master, which has no password, and gets no further.
         command(replica, "CONFIG", "SET", "masterauth", "wrong")
@@ -401,17 +395,17 @@ class Nemesis:
         """
         self._planned = True
         since = time.monotonic() - LAG if since is None else since
-        await eventually(self._leaders, timeout=TAKEOVER)
-        old: EmbeddedServer = self._chance.choice(self._deployment.masters)
+        await eventually(self._leaders, timeout=AGREEMENT)
+        old: EmbeddedServer = self.chance.choice(self.deployment.masters)
         async with self._fault(kind, since=since, split=split):
             await asyncio.to_thread(demote or old.kill)
-            await eventually(lambda: self._leaders_without(old), timeout=TAKEOVER)
+            await eventually(lambda: self._leaders_without(old), timeout=AGREEMENT)
             await asyncio.to_thread(old.start)
-            await eventually(lambda: _follows(old), timeout=TAKEOVER)
+            await eventually(lambda: _follows(old), timeout=AGREEMENT)
         self._planned = False
 
     async def _leaders(self) -> tuple[int, ...]:
-        leaders: tuple[int, ...] = await asyncio.to_thread(self._deployment.leaders)
+        leaders: tuple[int, ...] = await asyncio.to_thread(self.deployment.leaders)
         return leaders
 
     async def _leaders_without(self, old: EmbeddedServer) -> bool:
@@ -422,10 +416,10 @@ class Nemesis:
 
     async def slot_moved(self) -> None:
         """Move a slot with something in it to another node."""
-        cluster: EmbeddedCluster = self._deployment.cluster
-        key = self._chance.choice(("asgi:group:all", "asgi:group:room-1", "asgijobs"))
+        cluster: EmbeddedCluster = self.deployment.cluster
+        key = self.chance.choice(("asgi:group:all", "asgi:group:room-1", "asgijobs"))
         slot, source = key_slot(key.encode()), cluster.master_of(key)
-        target = self._chance.choice([one for one in self._deployment.masters if one is not source])
+        target = self.chance.choice([one for one in self.deployment.masters if one is not source])
         async with self._fault("slot moved"):
             cluster.begin_move(slot, source, target)
             await self._wait(0, 2)
@@ -435,10 +429,10 @@ class Nemesis:
 
     async def scaled_in(self) -> None:
         """Move all slots of a master away, let it leave with its replica, and take both back."""
-        deployment: Cluster = self._deployment
+        deployment: Cluster = self.deployment
         self._planned = True
-        await eventually(self._leaders, timeout=TAKEOVER)
-        source, *targets = self._chance.sample(deployment.masters, len(deployment.masters))
+        await eventually(self._leaders, timeout=AGREEMENT)
+        source, *targets = self.chance.sample(deployment.masters, len(deployment.masters))
         replica = next(each for each in deployment.servers if _replicates(each, source))
         slots = sorted(slots_of(source, source))
         middle = len(slots) // 2
@@ -453,8 +447,8 @@ class Nemesis:
             await deployment.add(source, replica)
             for half, target in halves:
                 await deployment.move(half, target, source)
-            await eventually(lambda: _follows(replica), timeout=TAKEOVER)
-            await eventually(self._leaders, timeout=TAKEOVER)
+            await eventually(lambda: _follows(replica), timeout=AGREEMENT)
+            await eventually(self._leaders, timeout=AGREEMENT)
         self._planned = False
 
 

@@ -7,7 +7,7 @@ import random
 import time
 from collections import Counter
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from soak.checker import RECOVERY, Violation, check, counts
@@ -19,6 +19,7 @@ from soak.journal import Journal
 from soak.layers import EXPIRY, is_foreign, kind_of
 from soak.nemesis import Nemesis
 from soak.sabotage import ODDS
+from support.messages import cancel
 from support.processes import WorkerError
 
 if TYPE_CHECKING:
@@ -142,18 +143,8 @@ async def soak(choices: Choices, folder: Path, python: Path | None = None) -> Re
     encrypted, durable = chance.random() < 0.4, chance.random() < 0.5
     async with AsyncExitStack() as stack:
         servers = await stack.enter_async_context(deployment(choices.deployment, durable=durable))
-        fleet = Fleet(
-            PROCESSES,
-            folder,
-            servers.hosts_for,
-            python,
-            layer=choices.layer,
-            seed=choices.seed,
-            encrypted=encrypted,
-            sabotage=choices.sabotage,
-            odds=choices.odds,
-            recovery=choices.recovery,
-        )
+        settings = {**asdict(choices), "encrypted": encrypted}
+        fleet = Fleet(PROCESSES, folder, servers.hosts_for, python, settings)
         stack.push_async_callback(fleet.close)
         journal = Journal(folder / "driver.jsonl", "driver")
         stack.callback(journal.close)
@@ -166,66 +157,57 @@ async def soak(choices: Choices, folder: Path, python: Path | None = None) -> Re
     return Result(choices, encrypted, durable, history, dict(nemesis.done), violations)
 
 
+@dataclass
 class _Run:
     """The phases of a soak."""
 
-    def __init__(
-        self,
-        choices: Choices,
-        servers: Deployment,
-        fleet: Fleet,
-        journal: Journal,
-        nemesis: Nemesis,
-    ) -> None:
-        self._plan = choices.plan
-        self._servers = servers
-        self._fleet = fleet
-        self._note = journal.note(
-            "run", "begun", layer=kind_of(choices.layer), hosts=servers.hosts, expiry=EXPIRY
-        )
-        self._nemesis = nemesis
-        self._compares = choices.plan.settle > 0 and not is_foreign(choices.layer)
-        self.violations: list[Violation] = []
+    choices: Choices
+    servers: Deployment
+    fleet: Fleet
+    journal: Journal
+    nemesis: Nemesis
+    violations: list[Violation] = field(default_factory=list)
 
     async def go(self) -> None:
         """Go through all phases; raise if a process has failed meanwhile."""
-        await self._fleet.start_all()
-        ticking = asyncio.create_task(self._fleet.tick_always())
-        phases = asyncio.create_task(self._phases())
+        await self.fleet.start_all()
+        coroutines = (self.fleet.tick_always(), self._phases())
+        tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
         try:
-            await asyncio.wait([ticking, phases], return_when=asyncio.FIRST_COMPLETED)
-            if ticking.done():
-                ticking.result()
-            await phases
+            ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in ended:
+                task.result()
         finally:
-            for task in (ticking, phases):
-                task.cancel()
-            await asyncio.wait([ticking, phases])
+            await cancel(*tasks)
         try:
-            await self._fleet.finish()
+            await self.fleet.finish()
         except WorkerError as error:
             self._add("processes end", str(error)[:500])
         for key in await asyncio.to_thread(self._lasting_keys):
             self._add("every key expires", repr(key))
 
     async def _phases(self) -> None:
-        plan, fleet = self._plan, self._fleet
+        plan, fleet, layer = self.choices.plan, self.fleet, self.choices.layer
+        note = self.journal.note(
+            "run", "begun", layer=kind_of(layer), hosts=self.servers.hosts, expiry=EXPIRY
+        )
+        compares = plan.settle > 0 and not is_foreign(layer)
         await fleet.set_active(active=True)
         await asyncio.sleep(plan.warm_up)
         before = {}
-        if self._compares:
+        if compares:
             await fleet.set_active(active=False)
             await asyncio.sleep(plan.drain)
             before = await self._figures()
             await fleet.set_active(active=True)
-        await self._nemesis.run(plan.faults)
-        self._note("healed")
+        await self.nemesis.run(plan.faults)
+        note("healed")
         await asyncio.sleep(plan.flow)
-        self._note("stopped")
+        note("stopped")
         await fleet.set_active(active=False)
         await asyncio.sleep(plan.drain)
-        self._note("ended")
-        if not self._compares:
+        note("ended")
+        if not compares:
             return
 
         async def leaks() -> list[str]:
@@ -249,13 +231,13 @@ class _Run:
 
     async def _figures(self) -> dict[str, int]:
         """Return the figures of the process that lives for the whole run."""
-        figures = (await self._fleet.call(0, figures=True))["figures"]
-        connections = await asyncio.to_thread(self._servers.connections)
-        return {**figures, "connections": connections[self._fleet.name(0)]}
+        figures = (await self.fleet.call(0, figures=True))["figures"]
+        connections = await asyncio.to_thread(self.servers.connections)
+        return {**figures, "connections": connections[self.fleet.names[0]]}
 
     async def _wrong_lists(self) -> list[str]:
         """Compare the consumers that presence tracks with those that each process lists."""
-        answers = [await self._fleet.call(n, people=True) for n in range(self._fleet.size)]
+        answers = [await self.fleet.call(n, people=True) for n in range(self.fleet.size)]
         tracked = {channel for each in answers for channel in each["people"]}
         wrong = [sorted(tracked.symmetric_difference(each["listed"])) for each in answers]
         return [str(channels[:5]) for channels in wrong if channels]
@@ -263,7 +245,7 @@ class _Run:
     def _lasting_keys(self) -> list[bytes]:
         """Return the keys without an expiry."""
         lasting: list[bytes] = []
-        for server in self._servers.masters:
+        for server in self.servers.masters:
             with server.client() as client:
                 lasting += [key for key in client.scan_iter() if client.pttl(key) == -1]
         return lasting

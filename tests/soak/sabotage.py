@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ ODDS = 1 / 1000
 KINDS = ("drop", "double", "swap", "mute")
 
 
+@dataclass(eq=False)
 class Sabotaged:
     """A channel layer whose `receive` drops, doubles, swaps or mutes one in a thousand.
 
@@ -24,36 +26,29 @@ class Sabotaged:
         odds: How likely it is for each message.
     """
 
-    def __init__(
-        self,
-        layer: Any,
-        kind: str,
-        chance: random.Random,
-        odds: float,
-    ) -> None:
-        self._layer = layer
-        self._kind = kind
-        self._chance = chance
-        self._odds = odds
-        self._kept: dict[str, deque[dict[str, Any]]] = defaultdict(deque)
-        self._muted: set[str] = set()
+    layer: Any
+    kind: str
+    chance: random.Random
+    odds: float
+    _kept: dict[str, deque[dict[str, Any]]] = field(default_factory=lambda: defaultdict(deque))
+    _muted: set[str] = field(default_factory=set)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._layer, name)
+        return getattr(self.layer, name)
 
     async def receive(self, channel: str) -> dict[str, Any]:
         """Return the next message of a channel, or what the sabotage makes of it."""
         if self._kept[channel]:
             return self._kept[channel].popleft()
         message = await self._receive(channel)
-        if "id" not in message or self._chance.random() > self._odds:
+        if "id" not in message or self.chance.random() > self.odds:
             return message
-        if self._kind == "drop":
+        if self.kind == "drop":
             return await self._receive(channel)
-        if self._kind == "mute":
+        if self.kind == "mute":
             self._muted.add(channel)
             return await self._receive(channel)
-        if self._kind == "double":
+        if self.kind == "double":
             self._kept[channel].append(dict(message))
             return message
         # Kept first: if this is cancelled, the message is still there.
@@ -63,5 +58,5 @@ class Sabotaged:
     async def _receive(self, channel: str) -> dict[str, Any]:
         if channel in self._muted:
             await asyncio.Event().wait()  # which is never set
-        message: dict[str, Any] = await self._layer.receive(channel)
+        message: dict[str, Any] = await self.layer.receive(channel)
         return message

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import async_to_sync
@@ -75,22 +76,19 @@ class Sender:
         Args:
             bare: Whether the loop is closed without cleanup.
         """
-
-        async def send(channel: str) -> int:
-            return await self.send(DIRECT, channel)
-
+        visiting = visit(self._site, partial(self.send, DIRECT))
         if not bare:
-            asyncio.run(visit(self._site, send))
+            asyncio.run(visiting)
             return
         loop = asyncio.new_event_loop()
         try:
-            loop.run_until_complete(visit(self._site, send))
+            loop.run_until_complete(visiting)
         finally:
             loop.close()
 
     async def send(self, kind: str, to: str) -> int:
         """Send one message, and return its number."""
-        site = self._site
+        site, layer = self._site, self._site.layer
         message: dict[str, Any] = {"id": site.journal.new_id()}
         if extra := padding(site.chance):
             message["pad"] = bytes(extra)
@@ -99,7 +97,7 @@ class Sender:
             "sends", "begun", id=message["id"], sender=self._name, kind=kind, to=to
         )
         try:
-            await self._call(kind, to, message)
+            await (layer.group_send if kind in {GROUP, RECOVERABLE} else layer.send)(to, message)
         except ChannelFull as full:
             outcome, error = FAILED, repr(full)
         except Exception as raised:  # noqa: BLE001 - whatever it is, the checker has to know
@@ -110,11 +108,6 @@ class Sender:
         finally:
             note("ended", outcome=outcome, error=error)
         return int(message["id"])
-
-    async def _call(self, kind: str, to: str, message: dict[str, Any]) -> None:
-        layer = self._site.layer
-        to_group = kind in {GROUP, RECOVERABLE}
-        await (layer.group_send if to_group else layer.send)(to, message)
 
     async def _send_some(self) -> None:
         """Send one message, or some to the same target without a pause."""

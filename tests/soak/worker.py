@@ -17,6 +17,7 @@ from soak.layers import is_foreign, make_layer, make_presence
 from soak.load import CONSUMERS, JOBS, PEOPLE, SENDERS, SOLO, WORKERS
 from soak.sabotage import Sabotaged
 from soak.senders import Sender
+from support.messages import cancel
 from support.worker import arguments, async_requests, reply
 
 IDS = 1_000_000  # numbers of messages for each process
@@ -49,9 +50,7 @@ def start(site: Site) -> list[asyncio.Task[None]]:
 
 async def close(site: Site, tasks: list[asyncio.Task[None]]) -> None:
     """End all consumers, and close what the layer has open in this event loop."""
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await cancel(*tasks)
     with site.expecting_errors("close_pools", ""):
         await (getattr(site.layer, "close_pools", None) or site.layer.flush)()
 
@@ -90,7 +89,7 @@ async def main() -> None:
             # It looks into layers that are not installed where one of channels_redis 4 is tested.
             answer["figures"] = import_module("soak.figures").figures(layer)
         if "people" in request:
-            answer["people"] = sorted(site.people)
+            answer["people"] = [name for name in site.channels if not name.startswith(SOLO)]
             answer["listed"] = sorted(await site.presence.list(PEOPLE))
         reply(**answer)
 
