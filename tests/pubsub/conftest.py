@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from support.pubsub_layers import frequent_sweeps, impatient, layers, own_layers
+from support.pubsub_layers import frequent_probes, frequent_sweeps, impatient, layers, own_layers
 
-__all__ = ["frequent_sweeps", "impatient", "layers", "own_layers"]
+__all__ = ["frequent_probes", "frequent_sweeps", "impatient", "layers", "own_layers"]

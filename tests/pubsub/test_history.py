@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,19 +23,8 @@ from support.pubsub_layers import (
 from support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from support.messages import Message
     from support.proxy import TcpProxy
-
-
-@asynccontextmanager
-async def away(proxy: TcpProxy) -> AsyncIterator[None]:
-    """Cut all connections, and let clients connect again only at the end."""
-    proxy.stall(new=True)
-    proxy.cut()
-    yield
-    proxy.resume()
 
 
 async def test_an_outage_loses_nothing(proxy: TcpProxy, own_layers: Layers) -> None:
@@ -46,9 +34,11 @@ async def test_an_outage_loses_nothing(proxy: TcpProxy, own_layers: Layers) -> N
     messages = numbered(130)
     await send(sender, messages[:10])
     assert plain(await take_many(layer, channel, 10)) == messages[:10]
-    async with away(proxy):
-        assert await take(layer, channel) == LOST
-        await send(sender, messages[10:110])
+    proxy.stall(new=True)
+    proxy.cut()
+    assert await take(layer, channel) == LOST
+    await send(sender, messages[10:110])
+    proxy.resume()
     assert plain(await take_many(layer, channel, 100)) == messages[10:110]
     assert await take(layer, channel) == BACK
     await send(sender, messages[110:])

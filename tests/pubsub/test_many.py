@@ -97,17 +97,11 @@ async def test_waiting_consumers_hold_two_connections(own_layers: Layers) -> Non
     await within(asyncio.gather(*(layer.group_send("room", {"type": "x"}) for _ in range(50))))
     await within(asyncio.gather(*receivers))
     assert len(connections(own_layers.server)) == 2
-    waiting = [asyncio.create_task(layer.receive(channel)) for channel in channels]
-    await within(layer.group_send("room", {"type": "x"}))
-    await within(asyncio.gather(*waiting))
-    assert len(connections(own_layers.server)) == 2
 
 
-async def test_connection_without_subscriptions_is_closed(
-    own_layers: Layers, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("frequent_probes")
+async def test_connection_without_subscriptions_is_closed(own_layers: Layers) -> None:
     """The connection closes some time after the last consumer ends, and reopens."""
-    monkeypatch.setattr("channels_redis_pubsub.subscriber.PROBE_INTERVAL", 0.05)
     layer = own_layers(**NOTICES)
     channel = await layer.new_channel()
     receiver = await waiting(layer, channel)

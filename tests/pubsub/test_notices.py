@@ -84,16 +84,6 @@ async def test_every_channel_is_told(
         await nothing_else(layer, channel)
 
 
-async def test_outages_are_told_one_by_one(own_layers: Layers) -> None:
-    """Consumers are notified of each of several outages, also if they did not read in between."""
-    layer = own_layers(**NOTICES)
-    reads, waits = await layer.new_channel(), await layer.new_channel()
-    for _ in range(3):
-        kill_subscriptions(own_layers.server)
-        assert await take_many(layer, reads, 2) == [LOST, BACK]
-    assert await take_many(layer, waits, 6) == [LOST, BACK] * 3
-
-
 async def test_message_sent_on_reconnecting_arrives(own_layers: Layers) -> None:
     """Another process's answer to a consumer's request in `on_reconnect` arrives."""
     layer, other = own_layers(**NOTICES), own_layers()

@@ -24,6 +24,14 @@ from support.waiting import eventually
 HELLO = {"type": "hello"}
 
 
+def allow(layers: Layers, password: str, *rights: str) -> dict[str, str]:
+    """Set the channels that a user has rights to; return the server as its host."""
+    with layers.server.client() as client:
+        rule = ("site", "on", f">{password}", "+@all", "resetchannels", *rights)
+        client.execute_command("ACL", "SETUSER", *rule)
+    return {"address": layers.server.url, "username": "site", "password": password}
+
+
 async def test_group_discard_needs_no_server(own_layers: Layers) -> None:
     """Leaving a group works while the server is away, and holds when it is back."""
     layer = own_layers(**NOTICES)
@@ -59,20 +67,15 @@ async def test_wrong_password_that_no_call_is_told_of(
     own_layers: Layers, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A `receive` that polls has gone when the server refuses the settings: they are logged."""
-    rights = ["ACL", "SETUSER", "site", "on", "+@all", "allchannels"]
-    with own_layers.server.client() as client:
-        client.execute_command(*rights, ">right")
-    layer = own_layers(
-        hosts=[{"address": own_layers.server.url, "username": "site", "password": "late"}]
-    )
+    host = allow(own_layers, "secret", "allchannels")
+    layer = own_layers(hosts=[{**host, "password": "late"}])
     receiver = asyncio.create_task(layer.receive("jobs"))
     while "jobs" not in inside(layer).hub and not receiver.done():
         await asyncio.sleep(0)
     await cancel(receiver)
     receiver = await waiting(layer, "jobs")
     await eventually(lambda: "invalid username-password" in caplog.text)
-    with own_layers.server.client() as client:
-        client.execute_command(*rights, ">late")
+    allow(own_layers, "late", "allchannels")
     await eventually(lambda: "jobs" in subscribed(own_layers.server))
     await within(layer.send("jobs", HELLO))
     assert await within(receiver) == HELLO
@@ -80,12 +83,7 @@ async def test_wrong_password_that_no_call_is_told_of(
 
 async def test_forbidden_channel_is_told_at_once(own_layers: Layers) -> None:
     """A subscription that the ACL forbids is an error only of its caller."""
-    with own_layers.server.client() as client:
-        client.execute_command(
-            "ACL", "SETUSER", "site", "on", ">secret", "+@all", "resetchannels", "&asgi*"
-        )
-    host = {"address": own_layers.server.url, "username": "site", "password": "secret"}
-    layer = own_layers(hosts=[host])
+    layer = own_layers(hosts=[allow(own_layers, "secret", "&asgi*")])
     allowed = [asyncio.create_task(joined(layer, f"room-{number}")) for number in range(5)]
     refused = asyncio.create_task(layer.receive("jobs"))
     with pytest.raises(NoPermissionError, match="permission"):
@@ -98,27 +96,22 @@ async def test_forbidden_channel_is_told_at_once(own_layers: Layers) -> None:
         assert await take(layer, channel) == HELLO
 
 
+@pytest.mark.usefixtures("frequent_probes")
 async def test_right_that_was_taken_away_and_given_back(
-    own_layers: Layers, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    own_layers: Layers, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The members of refused topics are told when these are back; all others are told before."""
-    monkeypatch.setattr("channels_redis_pubsub.subscriber.PROBE_INTERVAL", 0.1)
-    rights = ["ACL", "SETUSER", "site", "on", ">secret", "+@all", "resetchannels"]
-    with own_layers.server.client() as client:
-        client.execute_command(*rights, "allchannels")
-    host = {"address": own_layers.server.url, "username": "site", "password": "secret"}
-    layer = own_layers(hosts=[host], **NOTICES)
+    layer = own_layers(hosts=[allow(own_layers, "secret", "allchannels")], **NOTICES)
     unharmed = await joined(layer)
     members = [await joined(layer, *(f"room-{n}" for n in range(30))) for _ in range(2)]
-    with own_layers.server.client() as client:
-        # The server closes the connection of who has lost a right that it uses.
-        client.execute_command(*rights, "&asgispecific*")
-        assert await take_many(layer, unharmed, 2) == [LOST, BACK]
-        for member in members:
-            assert await take(layer, member) == LOST
-            await within(layer.send(member, HELLO))
-            assert await take(layer, member) == HELLO
-        client.execute_command(*rights, "&asgi*")
+    # The server closes the connection of who has lost a right that it uses.
+    allow(own_layers, "secret", "&asgispecific*")
+    assert await take_many(layer, unharmed, 2) == [LOST, BACK]
+    for member in members:
+        assert await take(layer, member) == LOST
+        await within(layer.send(member, HELLO))
+        assert await take(layer, member) == HELLO
+    allow(own_layers, "secret", "&asgi*")
     for member in members:
         assert await take(layer, member) == BACK
         await within(layer.group_send("room-29", HELLO))

@@ -30,13 +30,10 @@ async def drops(layer: RedisPubSubChannelLayer, count: int) -> None:
 
 async def test_channel_capacity_goes_by_name(layers: Layers) -> None:
     """The first pattern that matches a channel's whole name gives its capacity."""
-    layer = layers(
-        capacity=5,
-        channel_capacity={f"{layers.options['prefix']}chat.*": 2, "jobs": 3},
-        prefix=layers.options["prefix"],
-    )
-    for prefix, capacity, dropped in (("chat.", 2, 6), ("feed.", 5, 6 + 3)):
-        channel = await layer.new_channel(prefix)
+    prefix = layers.options["prefix"]
+    layer = layers(capacity=5, channel_capacity={f"{prefix}chat.*": 2, "jobs": 3})
+    for name, capacity, dropped in (("chat.", 2, 6), ("feed.", 5, 6 + 3)):
+        channel = await layer.new_channel(name)
         await send(layer, channel, 8)
         await drops(layer, dropped)
         assert await take_many(layer, channel, capacity) == numbered(8)[8 - capacity :]

@@ -6,11 +6,10 @@ import logging
 from typing import TYPE_CHECKING
 
 import pytest
-import pytest_asyncio
 from redis.exceptions import RedisError
 
 from channels_redis_pubsub._shared.transport.commands import shard_of
-from support.messages import joined, take, take_many, within
+from support.messages import joined, take, within
 from support.pubsub_layers import (
     BACK,
     LOST,
@@ -23,7 +22,7 @@ from support.pubsub_layers import (
 from support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
     from channels_redis_pubsub import RedisPubSubChannelLayer
     from embedded_server import EmbeddedServer
@@ -33,18 +32,16 @@ LOGGER = "channels_redis_pubsub"
 
 
 @pytest.fixture
-def two_servers(start_server: Callable[..., EmbeddedServer]) -> list[EmbeddedServer]:
+def servers(start_server: Callable[..., EmbeddedServer]) -> list[EmbeddedServer]:
     """Return two servers of the test's own."""
     return [start_server(), start_server()]
 
 
-@pytest_asyncio.fixture
-async def sharded(two_servers: list[EmbeddedServer]) -> AsyncIterator[Layers]:
-    """Yield a maker of layers on both servers, with a short time limit."""
-    hosts = [{"address": server.url, "socket_timeout": 0.5} for server in two_servers]
-    made = Layers(hosts=hosts, **NOTICES)
-    yield made
-    await made.close()
+@pytest.fixture
+def layer(servers: list[EmbeddedServer], layers: Layers) -> RedisPubSubChannelLayer:
+    """Return a layer on both servers, with a short time limit."""
+    hosts = [{"address": server.url, "socket_timeout": 0.5} for server in servers]
+    return layers(hosts=hosts, **NOTICES)
 
 
 async def members(layer: RedisPubSubChannelLayer) -> dict[int, str]:
@@ -66,33 +63,25 @@ def group_on(layer: RedisPubSubChannelLayer, shard: int) -> str:
 
 
 async def test_names_are_spread_as_channels_redis_does(
-    two_servers: list[EmbeddedServer], sharded: Layers
+    servers: list[EmbeddedServer], layer: RedisPubSubChannelLayer
 ) -> None:
     """A channel and a group live where the hash of their name on the server says."""
-    layer = sharded()
     channels = [await joined(layer, f"room-{number}") for number in range(30)]
-    for shard, server in enumerate(two_servers):
+    for shard, server in enumerate(servers):
         names = {*channels, *(f"{layer.prefix}__group__room-{number}" for number in range(30))}
         assert subscribed(server) == {name for name in names if shard_of(name, 2) == shard}
-    sender = sharded()
-    for number, channel in enumerate(channels):
-        await within(sender.send(channel, HELLO))
-        await within(sender.group_send(f"room-{number}", {"type": "group"}))
-        received = await take_many(layer, channel, 2)
-        assert sorted(received, key=str) == [{"type": "group"}, HELLO]
 
 
 async def test_outage_of_one_shard_is_told_once(
-    two_servers: list[EmbeddedServer], sharded: Layers, caplog: pytest.LogCaptureFixture
+    servers: list[EmbeddedServer], layer: RedisPubSubChannelLayer, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Each channel with subscriptions there is notified, and no other; other messages arrive."""
-    layer = sharded()
     by_shard, others = await members(layer), await members(layer)
     grouped, unharmed = by_shard[1], others[1]
     await within(layer.group_add(group_on(layer, 0), grouped))
     concerned = [by_shard[0], others[0], grouped]
     with caplog.at_level(logging.INFO, LOGGER):
-        two_servers[0].kill()
+        servers[0].kill()
         for channel in concerned:
             assert await take(layer, channel) == LOST
         for number in range(20):
@@ -101,7 +90,7 @@ async def test_outage_of_one_shard_is_told_once(
                 assert await take(layer, channel) == {"type": "x", "number": number}
         with pytest.raises(RedisError):
             await within(layer.group_send(group_on(layer, 0), HELLO))
-        two_servers[0].start()
+        servers[0].start()
         for channel in concerned:
             assert await take(layer, channel) == BACK
     await within(layer.group_send(group_on(layer, 0), HELLO))
@@ -114,23 +103,22 @@ async def test_outage_of_one_shard_is_told_once(
 
 @pytest.mark.parametrize("leaves", [False, True])
 async def test_outages_of_two_shards_are_one_for_a_channel(
-    two_servers: list[EmbeddedServer], sharded: Layers, *, leaves: bool
+    servers: list[EmbeddedServer], layer: RedisPubSubChannelLayer, *, leaves: bool
 ) -> None:
     """It is told once, and again when all of its own topics are back, or it has left the others."""
-    layer = sharded()
     by_shard = await members(layer)
     both, alone = waiting = [by_shard[0], by_shard[1]]
     await within(layer.group_add(group_on(layer, 1), both))
-    two_servers[1].kill()
+    servers[1].kill()
     assert [await take(layer, channel) for channel in waiting] == [LOST, LOST]
-    kill_subscriptions(two_servers[0])
-    await eventually(lambda: both in subscribed(two_servers[0]))
+    kill_subscriptions(servers[0])
+    await eventually(lambda: both in subscribed(servers[0]))
     await nothing_else(layer, both)
     if leaves:
         await within(layer.group_discard(group_on(layer, 1), both))
         assert await take(layer, both) == BACK
         waiting.remove(both)
-    two_servers[1].start()
+    servers[1].start()
     for channel in waiting:
         assert await take(layer, channel) == BACK
     for channel in (both, alone):

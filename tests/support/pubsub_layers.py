@@ -39,6 +39,12 @@ def frequent_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def frequent_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let layers check their subscriptions more often than they do."""
+    monkeypatch.setattr("channels_redis_pubsub.subscriber.PROBE_INTERVAL", 0.1)
+
+
+@pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let layers find silence within a second or two instead of 25."""
     monkeypatch.setattr("channels_redis_pubsub.subscriber.PROBE_INTERVAL", 0.6)
