@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from channels_redis_queue.protocol.inbox import AckTracker, Claim
-
-# Thousands of steps: a busy machine takes minutes.
-pytestmark = pytest.mark.timeout(300)
+from unit.conftest import rule_on
 
 REMEMBERED = 1000
 
@@ -109,30 +106,24 @@ class Acknowledgements(RuleBasedStateMachine):
             self.execute(self.late, count)
         self.late = None
 
-    @precondition(lambda self: self.out)
-    @rule(data=st.data())
-    def receive(self, data: st.DataObject) -> None:
+    @rule_on("claim", lambda self: self.out)
+    def receive(self, claim: Claim) -> None:
         """Let a consumer receive a message."""
-        claim = data.draw(st.sampled_from(self.out))
         self.out.remove(claim)
         self.done.append(claim)
         self.acks.acknowledge(claim)
 
-    @precondition(lambda self: self.out and self.take is None)
-    @rule(data=st.data())
-    def give_up(self, data: st.DataObject) -> None:
+    @precondition(lambda self: self.take is None)
+    @rule_on("claim", lambda self: self.out)
+    def give_up(self, claim: Claim) -> None:
         """Requeue a message for another reader."""
-        claim = data.draw(st.sampled_from(self.out))
         self.out.remove(claim)
         self.acks.requeue(claim)
 
-    @precondition(lambda self: self.remembered)
-    @rule(data=st.data())
-    def fail_over(self, data: st.DataObject) -> None:
+    @rule_on("claim", lambda self: [one for one in self.remembered if one not in self.claims])
+    def fail_over(self, claim: Claim) -> None:
         """Bring back a message; its acknowledgement had not reached the replica."""
-        claim = data.draw(st.sampled_from(self.remembered))
-        if claim not in self.claims:
-            self.claims.append(claim)
+        self.claims.append(claim)
 
     def teardown(self) -> None:
         """Continue without faults: every message is delivered and acknowledged in the end."""

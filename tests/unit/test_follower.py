@@ -19,15 +19,13 @@ from channels_redis_shared.history import follower as module
 from channels_redis_shared.history.follower import Followers, GapNotice
 from channels_redis_shared.history.store import HistoryEntry, Replay
 from channels_redis_shared.ops.statistics import Counters
+from unit.conftest import rule_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine
 
     from channels_redis_shared.history.follower import Follower
     from channels_redis_shared.history.store import Question
-
-# Thousands of steps: a busy machine takes minutes.
-pytestmark = pytest.mark.timeout(300)
 
 GROUP = "chat"
 
@@ -146,6 +144,7 @@ class History(RuleBasedStateMachine):
         self.wire: list[HistoryEntry] = []
         self.old: list[HistoryEntry] = []
         self.arrived: set[int] = set()
+        # At most one, with its reply, and what the server has answered.
         self.reads: list[tuple[Question, asyncio.Future[Replay], list[Replay]]] = []
         self.members: dict[str, Member] = {}
         # What had arrived when a member left, until its leave takes effect.
@@ -257,11 +256,10 @@ class History(RuleBasedStateMachine):
         self.old.append(entry)
         self.positions.append(entry.position)
 
-    @precondition(lambda self: self.wire)
-    @rule(data=st.data())
-    def drop(self, data: st.DataObject) -> None:
+    @rule_on("index", lambda self: range(len(self.wire)))
+    def drop(self, index: int) -> None:
         """Lose a message on its way."""
-        self.wire.pop(data.draw(st.integers(0, len(self.wire) - 1)))
+        del self.wire[index]
 
     @precondition(lambda self: len(self.wire) > 1)
     @rule()
@@ -269,11 +267,10 @@ class History(RuleBasedStateMachine):
         """Let a message overtake another."""
         self.wire[:2] = self.wire[1::-1]
 
-    @precondition(lambda self: self.old)
-    @rule(data=st.data())
-    def repeat(self, data: st.DataObject) -> None:
+    @rule_on("entry", lambda self: self.old)
+    def repeat(self, entry: HistoryEntry) -> None:
         """Let a copy of an old message come late."""
-        self.wire.append(data.draw(st.sampled_from(self.old)))
+        self.wire.append(entry)
 
     @precondition(lambda self: self.server.stream)
     @rule(count=st.integers(1, 3), is_noticed=st.booleans())
@@ -335,7 +332,7 @@ class History(RuleBasedStateMachine):
         self, channel: str, member: Member, since: int | None, *, fails: bool = False
     ) -> None:
         """Begin a join; note its result once it has one."""
-        reads = len(self.reads)
+        reads = list(self.reads)
         self.members[channel] = member
         member.joins += 1
 
@@ -361,14 +358,12 @@ class History(RuleBasedStateMachine):
                 self.notify(member)
 
         self.turn(lambda: self.spawn(join()))
-        if fails and len(self.reads) > reads:
-            self.fail(len(self.reads) - 1)
+        if fails and not reads:
+            self.fail()
 
-    @precondition(lambda self: self.members)
-    @rule(data=st.data(), leaves=st.booleans())
-    def address(self, data: st.DataObject, *, leaves: bool) -> None:
+    @rule_on("channel", lambda self: sorted(self.members), leaves=st.booleans())
+    def address(self, channel: str, *, leaves: bool) -> None:
         """Send a member something after what has arrived, or let it leave the group."""
-        channel = data.draw(st.sampled_from(sorted(self.members)))
         arrived = set(self.arrived)
         if leaves:
             self.leaves.setdefault(channel, arrived)
@@ -383,29 +378,25 @@ class History(RuleBasedStateMachine):
         member.early.update(missing)
 
     @precondition(lambda self: self.reads)
-    @rule(data=st.data())
-    def execute(self, data: st.DataObject) -> None:
-        """Let the server execute a read."""
-        question, _, replays = data.draw(st.sampled_from(self.reads))
+    @rule()
+    def execute(self) -> None:
+        """Let the server execute the read."""
+        [(question, _, replays)] = self.reads
         if not replays:
             replays.append(self.server.read(question))
 
     @precondition(lambda self: self.reads)
-    @rule(data=st.data())
-    def answer(self, data: st.DataObject) -> None:
-        """Let the reply of a read arrive."""
-        self.finish(data.draw(st.integers(0, len(self.reads) - 1)))
-
-    def finish(self, index: int) -> None:
-        """Execute a read, unless it was, and take its reply."""
-        question, reply, replays = self.reads.pop(index)
+    @rule()
+    def answer(self) -> None:
+        """Execute the read, unless it was, and let its reply arrive."""
+        question, reply, replays = self.reads.pop()
         replay = replays[0] if replays else self.server.read(question)
         self.turn(lambda: reply.set_result(replay))
 
-    def fail(self, index: int) -> None:
-        """Let a read fail."""
+    def fail(self) -> None:
+        """Let the read fail."""
         if self.reads:
-            _, reply, _ = self.reads.pop(index)
+            _, reply, _ = self.reads.pop()
             self.failed = True
             self.turn(lambda: reply.set_exception(RedisConnectionError("away")))
 
@@ -413,7 +404,7 @@ class History(RuleBasedStateMachine):
         """Receive and read what is left."""
         while self.reads or self.wire:
             if self.reads:
-                self.finish(0)
+                self.answer()
             else:
                 self.receive()
 
@@ -445,17 +436,14 @@ class DamagedHistory(History):
         """Note that a member got a notice."""
         member.notified.update(range(self.server.sent))
 
-    @precondition(lambda self: self.server.stream)
-    @rule(data=st.data())
-    def remove(self, data: st.DataObject) -> None:
+    @rule_on("entry", lambda self: self.server.stream)
+    def remove(self, entry: HistoryEntry) -> None:
         """Let another program remove a message."""
-        self.server.stream.remove(data.draw(st.sampled_from(self.server.stream)))
+        self.server.stream.remove(entry)
 
-    @precondition(lambda self: self.server.stream)
-    @rule(data=st.data())
-    def spoil(self, data: st.DataObject) -> None:
+    @rule_on("entry", lambda self: self.server.stream)
+    def spoil(self, entry: HistoryEntry) -> None:
         """Let a message be one that can't be read."""
-        entry = data.draw(st.sampled_from(self.server.stream))
         entry.data = b"%d?" % number_of(entry)
 
     @rule()
@@ -470,10 +458,10 @@ class DamagedHistory(History):
         self.server.position = ""
 
     @precondition(lambda self: self.reads)
-    @rule(data=st.data())
-    def fail_read(self, data: st.DataObject) -> None:
-        """Let a read fail: members stay where they are, and get a notice in the end."""
-        self.fail(data.draw(st.integers(0, len(self.reads) - 1)))
+    @rule()
+    def fail_read(self) -> None:
+        """Let the read fail: members stay where they are, and get a notice in the end."""
+        self.fail()
 
 
 TestHistory = History.TestCase

@@ -11,9 +11,6 @@ from channels_redis_queue.keys import Keys, non_local
 from channels_redis_queue.protocol import group_cache
 from channels_redis_queue.protocol.group_cache import GroupCache
 
-# Thousands of steps: a busy machine takes minutes.
-pytestmark = pytest.mark.timeout(300)
-
 OPTIMISTIC, REMEMBERED = 60, 8
 DESTINATIONS = 5
 groups = st.sampled_from(["one", "two", "three"])

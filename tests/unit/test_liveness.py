@@ -31,35 +31,26 @@ def time(monkeypatch: pytest.MonkeyPatch) -> Time:
     return set_time
 
 
-def test_two_looks(time: Time) -> None:
-    """A process is dead at the second look, half a minute after the first."""
+@pytest.mark.parametrize(
+    ("sign", "dead"), [("none", "ab"), ("outage", ""), ("forget", "b"), ("keep", "b")]
+)
+def test_second_look(time: Time, sign: str, dead: str) -> None:
+    """A process is dead half a minute after the first look since an outage or a sign of life."""
     silence: Silence[str] = Silence(lambda: time.reconnects)
-    assert not silence.is_dead("a")
+    signs = {"forget": lambda: silence.forget("a"), "keep": lambda: silence.keep(["b"])}
+
+    def look() -> str:
+        return "".join(filter(silence.is_dead, "ab"))
+
+    assert look() == ""
+    time.reconnects += sign == "outage"
+    signs.get(sign, int)()
     time.now = SECOND_LOOK_AFTER - 1
-    assert not silence.is_dead("a")
+    assert look() == ""
     time.now += 1
-    assert silence.is_dead("a")
-
-
-def test_outage_in_between(time: Time) -> None:
-    """Looks before an outage don't count."""
-    silence: Silence[str] = Silence(lambda: time.reconnects)
-    silence.is_dead("a")
-    time.now, time.reconnects = SECOND_LOOK_AFTER, 1
-    assert not silence.is_dead("a")
-    time.now *= 2
-    assert silence.is_dead("a")
-
-
-@pytest.mark.parametrize("sign", ["forget", "keep"])
-def test_sign_of_life(time: Time, sign: str) -> None:
-    """Nor do looks before a sign of life."""
-    silence: Silence[str] = Silence(lambda: time.reconnects)
-    silence.is_dead("a")
-    silence.is_dead("b")
-    silence.forget("a") if sign == "forget" else silence.keep(["b"])
-    time.now = SECOND_LOOK_AFTER
-    assert [silence.is_dead(one) for one in "ab"] == [False, True]
+    assert look() == dead
+    time.now += SECOND_LOOK_AFTER
+    assert look() == "ab"
 
 
 async def test_mark_is_all_that_is_remembered(

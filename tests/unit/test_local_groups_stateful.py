@@ -12,9 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from channels_redis_queue.keys import non_local
 from channels_redis_queue.protocol import local_groups
 from channels_redis_queue.protocol.local_groups import LocalGroups
-
-# Thousands of steps: a busy machine takes minutes.
-pytestmark = pytest.mark.timeout(300)
+from unit.conftest import rule_on
 
 EXPIRY = 60
 VIRTUALS = ["specific.0!:g:one", "specific.1!:g:one"]
@@ -66,11 +64,10 @@ class Memberships(RuleBasedStateMachine):
         else:
             self.joining.append((virtual, channel))
 
-    @precondition(lambda self: self.joining)
-    @rule(data=st.data(), fails=st.sampled_from([False, False, True]))
-    def server_joins(self, data: st.DataObject, fails: bool) -> None:  # noqa: FBT001
+    @rule_on("join", lambda self: self.joining, fails=st.sampled_from([False, False, True]))
+    def server_joins(self, join: tuple[str, str], *, fails: bool) -> None:
         """Let the server execute a join, or lose the connection before that."""
-        virtual, channel = data.draw(st.sampled_from(self.joining))
+        virtual, channel = join
         present = self.present()
         self.joining.remove((virtual, channel))
         if fails:
@@ -80,14 +77,9 @@ class Memberships(RuleBasedStateMachine):
             self.server_time[virtual] += 1
             self.replies.append((virtual, channel, self.server_time[virtual]))
 
-    @precondition(lambda self: self.replies)
-    @rule(data=st.data())
-    def read_join(self, data: st.DataObject) -> None:
-        """Read the reply of a join; replies may overtake each other."""
-        self.read(data.draw(st.sampled_from(self.replies)))
-
+    @rule_on("reply", lambda self: self.replies)
     def read(self, reply: tuple[str, str, int]) -> None:
-        """Read the reply of a join."""
+        """Read the reply of a join; replies may overtake each other."""
         virtual, channel, at = reply
         present = self.present()
         self.replies.remove(reply)

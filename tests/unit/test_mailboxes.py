@@ -26,9 +26,6 @@ from channels_redis_shared.delivery.mailboxes import (
 from channels_redis_shared.ops.statistics import Counters
 from unit.conftest import another_thread
 
-# Thousands of steps: a busy machine takes minutes.
-pytestmark = pytest.mark.timeout(300)
-
 MAX_BYTES = 10_000
 CAPACITIES = {"bounded": 3}
 CHANNELS = ["a", "b", "bounded"]
