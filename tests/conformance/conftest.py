@@ -11,14 +11,14 @@ from django.utils.module_loading import import_string
 from conformance.layer_case import ChannelLayer, LayerCase
 from conformance.variants import PUBSUB, VARIANTS, Variant
 from support.acl_rules import restricted
-from support.tls import authority, start_tls_server, tls_server
+from support.tls import authority, tls_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from embedded_server import EmbeddedServer
 
-__all__ = ["authority", "start_tls_server", "tls_server"]
+__all__ = ["authority", "tls_server"]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -9,32 +9,21 @@ import pytest
 from support.cluster import EmbeddedCluster
 from support.layers import layer_class, layers
 from support.queue_layers import frequent_checks
-from support.tls import authority, start_tls_server, tls_server
+from support.tls import TlsServer, authority, tls_server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from support.certificates import Authority
-    from support.tls import TlsServer
 
-__all__ = [
-    "authority",
-    "frequent_checks",
-    "layer_class",
-    "layers",
-    "start_tls_server",
-    "tls_server",
-]
+__all__ = ["authority", "frequent_checks", "layer_class", "layers", "tls_server"]
 
 
 @pytest.fixture(scope="session")
-def named_tls_server(
-    start_tls_server: Callable[[Path, Path], TlsServer],
-    authority: Authority,
-) -> TlsServer:
-    """A server with a certificate for a name, and not for the address in its URL."""
-    return start_tls_server(*authority.issue("localhost"))
+def named_tls_server(authority: Authority) -> Iterator[TlsServer]:
+    """Yield a server with a certificate for a name, and not for the address in its URL."""
+    with TlsServer(authority, name="localhost") as server:
+        yield server
 
 
 @pytest.fixture

@@ -92,7 +92,7 @@ def watched(master: TlsServer, authority: Authority) -> Iterator[dict[str, Any]]
     """Start a Sentinel with TLS for a master; yield the host for both."""
     with reserve_port() as reservation:
         port = reservation.getsockname()[1]
-        config = tls_config(port, authority, *authority.issue(HOST))
+        config = tls_config(port, authority)
         tls = {**master.host, "ssl": True}
         del tls["address"]
         kwargs = {**tls, "ssl_cert_reqs": ssl.CERT_REQUIRED}

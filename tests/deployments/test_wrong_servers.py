@@ -28,7 +28,6 @@ from channels_redis_queue import RedisChannelLayer
 from embedded_server import HOST, EmbeddedServer
 from support.certificates import Authority
 from support.commands import examine
-from support.environments import redis_8
 from support.messages import within
 from support.sentinels import MASTER_NAME, sentinel_of
 from support.tls import TlsServer
@@ -95,7 +94,6 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespac
         lost = sentinel_of(
             unused.getsockname()[1], f"sentinel down-after-milliseconds {MASTER_NAME} 600000"
         )
-        good = authority.issue(HOST)
         late = Authority(tmp_path_factory.mktemp("late"), "The authority")
         yield SimpleNamespace(
             plain=plain.port,
@@ -112,13 +110,9 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespac
             old=serve(stack, socketserver.ThreadingTCPServer((HOST, 0), Redis4)),
             unused=unused.getsockname()[1],
             sentinel_without_master=stack.enter_context(lost).port,
-            tls=stack.enter_context(TlsServer(redis_8(), authority, *good)),
-            named=stack.enter_context(
-                TlsServer(redis_8(), authority, *authority.issue("localhost"))
-            ),
-            expired=stack.enter_context(
-                TlsServer(redis_8(), late, *late.issue(HOST, expired=True))
-            ),
+            tls=stack.enter_context(TlsServer(authority)),
+            named=stack.enter_context(TlsServer(authority, name="localhost")),
+            expired=stack.enter_context(TlsServer(late, expired=True)),
         )
 
 

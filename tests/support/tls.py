@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,14 +11,16 @@ from support.certificates import Authority
 from support.environments import redis_8
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from typing_extensions import Self
 
 
-def tls_config(port: int, authority: Authority, certificate: Path, key: Path) -> list[str]:
-    """Return the lines of a redis.conf for a port with TLS."""
+def tls_config(
+    port: int, authority: Authority, name: str = HOST, *, expired: bool = False
+) -> list[str]:
+    """Return the lines of a redis.conf for a port with TLS, and a new certificate for a name."""
+    certificate, key = authority.issue(name, expired=expired)
     return [
         f"tls-port {port}",
         f'tls-ca-cert-file "{authority.certificate}"',
@@ -32,20 +33,16 @@ class TlsServer:
     """A server with a port for TLS, besides its plain one.
 
     Args:
-        binary: A redis-server that was built with TLS.
-        authority: Signs the client's certificate; the server trusts it.
-        certificate: The server's certificate.
-        key: Its key.
+        authority: Signs the certificates of the server and of its client; the server trusts it.
+        certificate: As `tls_config` takes it.
     """
 
-    def __init__(self, binary: str, authority: Authority, certificate: Path, key: Path) -> None:
+    def __init__(self, authority: Authority, **certificate: Any) -> None:
         self._authority = authority
         self._reservation = reserve_port()
         self.port: int = self._reservation.getsockname()[1]
-        self.server = EmbeddedServer(
-            *tls_config(self.port, authority, certificate, key),
-            binary=binary,
-        )
+        config = tls_config(self.port, authority, **certificate)
+        self.server = EmbeddedServer(*config, binary=redis_8())
 
     @property
     def url(self) -> str:
@@ -79,17 +76,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 @pytest.fixture(scope="session")
-def start_tls_server(authority: Authority) -> Iterator[Callable[[Path, Path], TlsServer]]:
-    """Yield a function that starts a server with a certificate and its key."""
-    with ExitStack() as stack:
-        yield lambda certificate, key: stack.enter_context(
-            TlsServer(redis_8(), authority, certificate, key)
-        )
-
-
-@pytest.fixture(scope="session")
-def tls_server(
-    start_tls_server: Callable[[Path, Path], TlsServer], authority: Authority
-) -> TlsServer:
-    """Return the server with TLS that all tests share."""
-    return start_tls_server(*authority.issue(HOST))
+def tls_server(authority: Authority) -> Iterator[TlsServer]:
+    """Yield the server with TLS that all tests share."""
+    with TlsServer(authority) as server:
+        yield server
