@@ -17,7 +17,7 @@ from channels_redis_queue import RedisChannelLayer
 from channels_redis_queue._shared.presence.keys import PresenceKeys
 from channels_redis_queue.presence import Presence
 from embedded_server import EmbeddedServer
-from support.acl_rules import PASSWORD, presence_rule_of, restricted, rule_of
+from support.acl_rules import PASSWORD, addition_of, restricted, rule_of
 from support.default_layer import default_layer
 from support.environments import redis_6_2, redis_8
 from support.layers import works
@@ -90,7 +90,7 @@ def test_rules_are_the_smallest(layer_class: LayerClass, redis_server: EmbeddedS
     assert rule == sends
     presence = folder / "_shared/presence"
     sends = commands_of(known, *presence.glob("*.py"), *presence.glob("lua/*.lua")) | {"eval"}
-    assert commands_in(presence_rule_of(layer_class)) == sends - rule
+    assert commands_in(addition_of(layer_class, "presence")) == sends - rule
 
 
 async def test_presence_rule_is_enough(
@@ -99,7 +99,8 @@ async def test_presence_rule_is_enough(
     """With its rule presence can come, be listed, and go, and dead processes are removed."""
     monkeypatch.setattr("channels_redis_queue._shared.presence.shard.SECOND_LOOK_AFTER", 0)
     monkeypatch.setattr("channels_redis_queue._shared.presence.shard.BEAT_INTERVAL", 0.2)
-    layer = layers(layer_class, restricted(server, layer_class, *presence_rule_of(layer_class)))
+    host = restricted(server, layer_class, *addition_of(layer_class, "presence"))
+    layer = layers(layer_class, host)
     with default_layer(layer), server.client() as client:
         presence = Presence(grace=0)
         client.acl_log_reset()

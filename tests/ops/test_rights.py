@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.acl_rules import PASSWORD, history_rule_of, presence_rule_of, restricted, rule_of
+from support.acl_rules import PASSWORD, addition_of, restricted, rule_of
 from support.commands import DOCTORS, PUBSUB, QUEUE, examine
 
 if TYPE_CHECKING:
@@ -78,8 +78,8 @@ def test_asks_for_all_that_the_rule_has(package: str) -> None:
     required = doctor.required_rights(cls(history={"chat.*": {}}))
     rule = {word[1:] for word in rule_of(cls) if word.startswith("+")}
     assert names(required, "", "flush") == rule
-    for feature, rule_of_feature in (("presence", presence_rule_of), ("history", history_rule_of)):
-        more = {word[1:] for word in rule_of_feature(cls) if word.startswith("+")}
+    for feature in ("presence", "history"):
+        more = {word[1:] for word in addition_of(cls, feature) if word.startswith("+")}
         assert names(required, feature) - rule == more
     assert names(doctor.required_rights(cls()), "history") == set()
 
@@ -88,7 +88,7 @@ def test_asks_for_all_that_the_rule_has(package: str) -> None:
 async def test_history_with_its_rule(package: str, own_server: EmbeddedServer) -> None:
     """With the rule of the documentation, and no more, a group keeps its history."""
     layer_class = DOCTORS[package].layer_class
-    host = restricted(own_server, layer_class, *history_rule_of(layer_class))
+    host = restricted(own_server, layer_class, *addition_of(layer_class, "history"))
     layer = layer_class([host], history={"chat.*": {}})
     channel = await layer.new_channel()
     joined = await layer.group_add("chat.1", channel)

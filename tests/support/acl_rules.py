@@ -23,17 +23,9 @@ def rule_of(layer_class: LayerClass) -> list[str]:
     return str(rule).replace("PASSWORD", PASSWORD).split()
 
 
-def presence_rule_of(layer_class: LayerClass) -> list[str]:
-    """Return the words that presence adds to the rule for a layer."""
-    return _addition("Rules for presence", layer_class)
-
-
-def history_rule_of(layer_class: LayerClass) -> list[str]:
-    """Return the words that the history of groups adds to the rule for a layer."""
-    return _addition("Histories of groups", layer_class)
-
-
-def _addition(title: str, layer_class: LayerClass) -> list[str]:
+def addition_of(layer_class: LayerClass, feature: str) -> list[str]:
+    """Return the words that "presence" or "history" adds to the rule for a layer."""
+    title = {"presence": "Rules for presence", "history": "Histories of groups"}[feature]
     section = PAGE.read_text().partition(f"\n### {title}\n")[2].partition("\n### ")[0]
     queue, pubsub = re.findall(r"^```text\n(.+)\n```$", section, re.MULTILINE)
     return str(queue if layer_class is RedisChannelLayer else pubsub).split()
