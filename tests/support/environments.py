@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 REQUIRED = "REQUIRE_EVERYTHING"
 
 
-def missing(what: str) -> None:
-    """Skip the test because the machine lacks something; fail it where nothing may be missing."""
-    if os.environ.get(REQUIRED):
-        pytest.fail(what)
+def missing(what: str, required: str = REQUIRED) -> NoReturn:
+    """Skip the test because the machine lacks something; fail it where that is required."""
+    if os.environ.get(required):
+        pytest.fail(f"{what}, and {required} is set", pytrace=False)
     pytest.skip(what)
 
 
@@ -45,7 +45,7 @@ def redis_8() -> str:
     binary = shutil.which("redis-server")
     if binary is None:
         missing("there is no redis-server on PATH; the embedded server has no TLS")
-    return str(binary)
+    return binary
 
 
 def channels_redis_4() -> Path:
@@ -59,4 +59,3 @@ def _or_missing(what: str, install: Callable[[], Path]) -> Path:
         return install()
     except subprocess.CalledProcessError as error:
         missing(f"{what} could not be installed: {error.stderr}")
-        raise
