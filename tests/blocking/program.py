@@ -43,11 +43,14 @@ def say_goodbye() -> None:
 
 atexit.register(say_goodbye)
 module, _, name = CLASS.rpartition(".")
-short = {"socket_timeout": 0.5, "socket_connect_timeout": 0.5} if HOW == "no descriptors" else {}
+is_short = HOW in {"no descriptors", "server silent"}
+short = {"socket_timeout": 0.5, "socket_connect_timeout": 0.5} if is_short else {}
 layer = getattr(import_module(module), name)(
     hosts=[{"address": ADDRESS, **short}], capacity=100_000
 )
 done = threading.Event()
+# Loops that might run again, and their tasks.
+kept: list[object] = []
 # Python 3.12 warns of every fork next to a thread.
 warnings.filterwarnings("ignore", "This process", DeprecationWarning)
 
@@ -87,9 +90,20 @@ def bare_loop() -> None:
     loop.close()
 
 
+def stop_loop() -> None:
+    """Stop a loop with consumers that wait, one of them in a group; it might run again."""
+    loop = asyncio.new_event_loop()
+    kept.append((loop, loop.run_until_complete(consumers())))
+
+
+def no_loop() -> None:
+    """Join a group without a loop."""
+    async_to_sync(layer.group_add)("room", async_to_sync(layer.new_channel)())
+
+
 def server_silent() -> None:
     """End while the server does not answer any more, as if its host had died."""
-    send()
+    stop_loop()
     with redis.Redis.from_url(ADDRESS) as client:
         os.kill(client.info("server")["process_id"], signal.SIGSTOP)
 
@@ -179,6 +193,8 @@ def fork() -> None:
 WAYS = {
     "loop, then none": leave_waiting,
     "bare loop": bare_loop,
+    "stopped loop": stop_loop,
+    "no loop": no_loop,
     "server silent": server_silent,
     "goodbye": send,
     "no descriptors": no_descriptors,

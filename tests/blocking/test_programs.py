@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from channels_redis_queue import RedisChannelLayer
+from channels_redis_queue.liveness import GONE
 from support import programs
 from support.counting import count_commands
+from support.queue_layers import beside, names_in
 from support.waiting import all_closed
 
 if TYPE_CHECKING:
@@ -65,8 +69,26 @@ async def test_fork_amid_calls(own_server: EmbeddedServer, layer_class: LayerCla
 
 
 def test_ending_without_server(own_server: EmbeddedServer, layer_class: LayerClass) -> None:
-    """A program ends although the server has stopped answering."""
+    """A program with members ends in time although the server has stopped answering."""
+    began = time.monotonic()
     try:
         assert run(own_server, layer_class, "server silent") == ["ended"]
     finally:
         own_server.resume()
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("how", ["stopped loop", "no loop"])
+async def test_members_that_no_loop_removes(
+    own_server: EmbeddedServer, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their process is marked as gone, so that the next check removes them."""
+    monkeypatch.setattr("channels_redis_queue.protocol.group_cache.LIVENESS_CHECK_INTERVAL", 0)
+    layer = RedisChannelLayer(hosts=[own_server.url])
+    assert run(own_server, RedisChannelLayer, how) == ["ended"]
+    [member] = await names_in(layer, "room")
+    with own_server.client() as client:
+        assert client.get(beside(layer, member).heartbeat) == GONE
+    await layer.group_send("room", {"type": "hello"})
+    assert await names_in(layer, "room") == []
+    await layer.close_pools()

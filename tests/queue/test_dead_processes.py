@@ -1,30 +1,33 @@
-"""Processes that have ended: they leave their groups, or are taken out by those that send there."""
+"""Consumers and processes that have ended leave their groups, or are taken out by others."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from channels_redis_queue import keys
-from channels_redis_queue.liveness import GONE
 from support import inside
 from support.messages import cancel, joined, take, within
-from support.queue_layers import Layers, StartRemoteLayer, beside, names_in, waiting
+from support.queue_layers import (
+    Layers,
+    StartRemoteLayer,
+    beside,
+    names_in,
+    nothing_else,
+    waiting,
+)
 from support.waiting import eventually, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from channels_redis_queue import RedisChannelLayer
-    from conftest import RunProcess
     from embedded_server import EmbeddedServer
 
 MESSAGE = {"type": "hello"}
-ENDING = Path(__file__).parent / "ending_process.py"
 
 
 @pytest.fixture
@@ -173,33 +176,42 @@ async def test_process_that_is_silent_for_one_look(
     assert await within(receiver) == MESSAGE
 
 
-@pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("kind", ["stopped loop", "synchronous"])
-async def test_process_that_ends_without_its_loop(
-    layers: Layers, run_process: RunProcess, kind: str
-) -> None:
-    """It is marked as gone, so that the next check removes it, and it no longer counts."""
-    sender = layers()
-    worker = await run_process(ENDING, **layers.options, has_loop=kind == "stopped loop")
-    channel = (await worker.read())["channel"]
-    await sender.group_send("room", MESSAGE)
-    assert len(await names_in(sender, "room")) == 1
-    await worker.stop()
-    with layers.server.client() as client:
-        assert client.get(beside(sender, channel).heartbeat) == GONE
-    await sender.group_send("room", MESSAGE)
-    assert await names_in(sender, "room") == []
+@pytest.mark.usefixtures("frequent_checks")
+async def test_running_consumer_outlives_group_expiry(layers: Layers) -> None:
+    """Its process renews its membership; one without a consumer ends."""
+    layer, other = layers(group_expiry=2), layers(group_expiry=2)
+    consumed, abandoned = await layer.new_channel(), await layer.new_channel()
+    for channel in (consumed, abandoned):
+        await layer.group_add("room", channel)
+    receiver = await waiting(layer, consumed)
+    await until(time.monotonic() + 3)
+    await other.group_send("room", {"type": "hello"})
+    assert await within(receiver) == {"type": "hello"}
+    await nothing_else(layer, abandoned)
+
+    async def only_one() -> bool:
+        return await other.group_channels("room") == [consumed]
+
+    await eventually(only_one)
 
 
-async def test_exit_while_the_server_is_away(
-    own_server: EmbeddedServer, run_process: RunProcess
-) -> None:
-    """It takes no longer than a command may take, and says nothing."""
-    worker = await run_process(
-        ENDING, hosts=[{"address": own_server.url, "socket_timeout": 1}], has_loop=True
-    )
-    await worker.read()
-    own_server.kill()
-    started = time.monotonic()
-    await worker.stop()
-    assert time.monotonic() - started < 10
+@pytest.mark.usefixtures("frequent_checks")
+async def test_dead_process(own_layers: Layers, remote_layer: StartRemoteLayer) -> None:
+    """A process that died leaves nothing that lives longer than `group_expiry`."""
+    layer = own_layers(group_expiry=700)
+    other = await remote_layer(**own_layers.options, group_expiry=700)
+    channel, stays = await other.new_channel(), await other.new_channel()
+    for member in (channel, stays):
+        await other.group_add("room", member)
+    await other.send(channel, {"type": "hello"})
+    assert await other.receive(channel) == {"type": "hello"}
+    await other.send("jobs", {"type": "hello"})
+    await other.listen("mails", 2)
+    await other.group_discard("hall", channel)
+    await other.worker.kill()
+    await layer.group_send("room", {"type": "unread"})
+    await layer.group_discard("room", channel)
+    with own_layers.server.client() as client:
+        lives = {key: client.ttl(key) for key in client.keys("*")}
+    assert len(lives) >= 5
+    assert all(0 < life <= 700 for life in lives.values()), lives

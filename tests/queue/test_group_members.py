@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
 
 import pytest
 
 from channels_redis_queue.config import HEARTBEAT_TIMEOUT
 from support.counting import count_commands
-from support.messages import joined, within
-from support.queue_layers import Layers, StartRemoteLayer, beside
-from support.waiting import eventually, until
+from support.messages import cancel, joined, within
+from support.queue_layers import Layers, beside, waiting
+from support.waiting import eventually
 
 
 async def check(layers: list[Any], group: str, *channels: str) -> None:
@@ -46,30 +45,25 @@ async def test_joins_and_leaves_show_at_once(options: dict[str, Any], layers: La
     await check(pair, "room", *stays, foreign, first)
 
 
-async def test_process_that_was_killed(
-    layers: Layers, remote_layer: StartRemoteLayer, monkeypatch: pytest.MonkeyPatch
+async def test_members_count_while_their_process_lives(
+    layers: Layers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Members in another process count while it lives, and not for long after it was killed."""
-    layer = layers()
-    remote = await remote_layer(hosts=[layers.server.url], prefix=layer.prefix)
-    channel = await joined(remote, "room")
-    mine = await joined(layer, "room")
-    await check([layer], "room", channel, mine)
-    # Its heartbeat comes with its first `receive`.
-    await remote.listen(channel)
+    """They do so when they have joined just now, and then while its heartbeat is recent."""
+    layer, other = layers(), layers()
+    channel = await joined(other, "room")
+    await check([layer], "room", channel)
+    # From here on the heartbeat counts, which comes with the first `receive`.
+    monkeypatch.setattr("channels_redis_queue.groups.HEARTBEAT_TIMEOUT", 0)
+    await check([layer], "room")
+    receiver = await waiting(other, channel)
     heartbeat = beside(layer, channel).heartbeat
     with layers.server.client() as client:
         await eventually(lambda: client.exists(heartbeat))
-        # From here on the heartbeat counts, and not that it has joined just now.
-        monkeypatch.setattr("channels_redis_queue.groups.HEARTBEAT_TIMEOUT", 1)
-        await until(time.monotonic() + 1.5)
-        await within(layer.group_add("room", mine))
-        await check([layer], "room", channel, mine)
-        await remote.worker.kill()
-        client.expire(
-            heartbeat, client.ttl(heartbeat) - HEARTBEAT_TIMEOUT
-        )  # as if so long had passed
-    await check([layer], "room", mine)
+        await check([layer], "room", channel)
+        # As if so long had passed.
+        client.expire(heartbeat, client.ttl(heartbeat) - HEARTBEAT_TIMEOUT - 1)
+    await check([layer], "room")
+    await cancel(receiver)
 
 
 async def test_count_costs_no_more_for_more_members(own_layers: Layers) -> None:

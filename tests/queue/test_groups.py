@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -24,15 +23,6 @@ from support.queue_layers import (
     waiting,
 )
 from support.waiting import eventually
-
-if TYPE_CHECKING:
-    from support.fleet import Process
-
-
-@pytest.fixture
-async def other(layers: Layers, remote_layer: StartRemoteLayer) -> Process:
-    """Return a layer in another process, whose channels have a capacity of 3."""
-    return await remote_layer(**layers.options, capacity=3)
 
 
 @pytest.mark.usefixtures("frequent_checks")
@@ -77,10 +67,10 @@ async def test_second_discard_lets_nothing_in(layers: Layers, reader: str) -> No
 
 
 async def test_another_process_discards_when_the_message_key_is_full(
-    layers: Layers, other: Process
+    layers: Layers, remote_layer: StartRemoteLayer
 ) -> None:
     """The end of a membership finds its way past any number of waiting messages."""
-    layer = layers(capacity=3)
+    layer, other = layers(capacity=3), await remote_layer(**layers.options, capacity=3)
     channel, room = await layer.new_channel(), 3 * PROCESS_CAPACITY
     await layer.group_add("room", channel)
     for message in numbered(room - 1):

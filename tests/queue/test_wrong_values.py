@@ -1,9 +1,10 @@
-"""Keys of the layer in which something else is kept: who is hurt, and what the error says."""
+"""Keys of the layer to which others have written: who is hurt, and what the error says."""
 
 from __future__ import annotations
 
 import asyncio
 import re
+import time
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -18,11 +19,7 @@ from support.queue_layers import Layers, beside
 async def test_sender_alone(layers: Layers, what: str) -> None:
     """Sending to a process whose key is not a queue raises; all others get the message."""
     sender = layers()
-    channels = {}
-    for _ in range(5):
-        layer = layers()
-        channel = await joined(layer, "room")
-        channels[channel] = layer
+    channels = {await joined(layer, "room"): layer for layer in [layers() for _ in range(5)]}
     await sender.group_send("room", {"number": 0})
     for channel, layer in channels.items():
         assert await take_numbers(layer, channel, 1) == [0]
@@ -86,3 +83,37 @@ async def test_first_receive(layers: Layers, what: str, kind: str) -> None:
         client.delete(wrong)
     await layer.send(channel, {"type": "hello"})
     assert await take(layer, channel) == {"type": "hello"}
+
+
+async def test_encrypted_message_in_the_key_of_another_channel(
+    layers: Layers, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Write access to Redis doesn't allow redirecting a message to another channel."""
+    layer = layers(symmetric_encryption_keys=["a key"])
+    channel = await layer.new_channel()
+    await layer.send(channel, {"number": 0})
+    await layer.send("thumbnails", {"number": 0})
+    await layer.group_add("workers", "mails")
+    await layer.group_send("workers", {"number": 0})
+    await layer.send("payments", {"number": 1})
+    payments = beside(layer, "payments").key
+    sources = [beside(layer, name).key for name in (channel, "thumbnails", "mails")]
+    with layers.server.client() as client:
+        for number, source in enumerate(sources):
+            (stolen,) = client.zrange(source, 0, -1)
+            client.zadd(payments, {stolen: time.time() - 30 + number})
+    assert await take_numbers(layer, "payments", 1) == [1]
+    assert "it is for another channel" in caplog.text
+    assert layer.statistics().dropped.undecodable == len(sources)
+    for name in (channel, "thumbnails", "mails"):
+        assert await take_numbers(layer, name, 1) == [0]
+
+
+async def test_encrypted_message_of_channels_redis_4(layers: Layers) -> None:
+    """A process of channels_redis 4 names no general channel in what it sends there."""
+    layer = layers(symmetric_encryption_keys=["a key"])
+    with layers.server.client() as client:
+        names = beside(layer, "jobs")
+        client.zadd(names.bell, {"": 0})
+        client.zadd(names.key, {layer.serialize({"number": 0}): time.time()})
+    assert await take(layer, "jobs") == {"number": 0}
