@@ -5,24 +5,19 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import django
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.conf import settings
 
 from channels_redis.broadcast import Broadcasts, broadcast
 
 settings.configure(
-    ALLOWED_HOSTS=["*"],
     CHANNEL_LAYERS={
         "default": {
             "BACKEND": os.environ["BACKEND"],
             "CONFIG": {"hosts": [os.environ["REDIS_URL"]], "prefix": os.environ["PREFIX"]},
         }
     },
-    INSTALLED_APPS=["channels"],
-    SECRET_KEY="not secret",
 )
-django.setup()
 
 
 class Room(Broadcasts, AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # Channels has no types

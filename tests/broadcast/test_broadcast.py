@@ -100,6 +100,12 @@ def number(value: int) -> dict[str, int]:
     return {"number": value}
 
 
+async def send(layer: Any, *numbers: int) -> None:
+    """Send messages that a broadcast is for."""
+    for at in numbers:
+        await layer.group_send("room", {"type": "quick", "number": at})
+
+
 class Scene:
     """Members of a room who come and go, and the frames that each has to get."""
 
@@ -205,7 +211,7 @@ async def test_frame_is_built_once(
     """One call of the function serves all idle consumers of the process."""
     sockets = [await connect(consumer) for _ in range(20)]
     built.clear()
-    await sender.group_send("room", {"type": "quick", "number": 7})
+    await send(sender, 7)
     for socket in sockets:
         await shows(socket, [number(7)])
     assert built == [7]
@@ -221,8 +227,7 @@ async def test_messages_that_waited_for_a_handler(
     busy = await connect(Busy)
     busy.receive("null")
     await eventually(lambda: busy.consumer.is_busy)
-    for at in range(9):
-        await sender.group_send("room", {"type": "quick", "number": at})
+    await send(sender, *range(9))
     # One is in the consumer's hands, and is sent by its handler.
     await eventually(lambda: layer.statistics().waiting == 8)
     waited = [number(at) for at in range(1, 9)]
@@ -259,8 +264,7 @@ async def test_slow_socket(layer: Any, sender: Any, connect: Connect) -> None:
     slow, quick, writes = await connect(AsyncJson), await connect(AsyncJson), asyncio.Semaphore(0)
     slow.before_write = writes.acquire
     numbers = [number(at) for at in range(150)]
-    for at in range(150):
-        await sender.group_send("room", {"type": "quick", "number": at})
+    await send(sender, *range(150))
     await shows(quick, numbers)
     assert layer.statistics().waiting == 149
     slow.receive('"answer"')
@@ -297,8 +301,7 @@ async def test_bounds_of_a_slow_socket(
         socket, release = Socket(Told), asyncio.Event()
         socket.before_write = release.wait
         await socket.opened()
-        for at in range(50):
-            await layer.group_send("room", {"type": "quick", "number": at})
+        await send(layer, *range(50))
 
         def lost() -> int:
             found = layer.statistics()
@@ -488,18 +491,13 @@ async def test_positions(make_layer: Callable[..., Any], connect: Connect) -> No
     sender = make_layer(history={"room": {}})
     with default_layer(make_layer(history={"room": {}})) as layer:
         ada, bob = await connect(Positions), await connect(Positions)
-        await sender.group_send("room", {"type": "quick", "number": 1})
+        await send(sender, 1)
         await eventually(lambda: ada.frames and bob.frames)
         await bob.disconnect()
-        for at in (2, 3):
-            await sender.group_send("room", {"type": "quick", "number": at})
+        await send(sender, 2, 3)
         await eventually(lambda: len(ada.frames) == 3)
         [_, latest] = json.loads(bob.frames[0])
-
-        class Resumed(Positions):
-            since = latest
-
-        back = await connect(Resumed)
+        back = await connect(made(Positions, since=latest))
         await eventually(lambda: len(back.frames) == 2)
         assert back.frames == ada.frames[1:]
         assert [json.loads(frame)[0] for frame in ada.frames] == [1, 2, 3]
@@ -509,16 +507,12 @@ async def test_positions(make_layer: Callable[..., Any], connect: Connect) -> No
 async def test_nothing_to_send(layer: Any, sender: Any, connect: Connect) -> None:
     """A function that returns None sends no frame."""
 
-    class Even(Broadcasts, AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels has no types
-        groups = ("room",)
+    @broadcast
+    def quick(event: dict[str, Any]) -> Any:
+        return None if event["number"] % 2 else bytes([event["number"]])
 
-        @broadcast
-        def quick(event: dict[str, Any]) -> Any:  # noqa: N805
-            return None if event["number"] % 2 else bytes([event["number"]])
-
-    socket = await connect(Even)
-    for at in range(5):
-        await sender.group_send("room", {"type": "quick", "number": at})
+    socket = await connect(made(Broadcasts, AsyncWebsocketConsumer, groups=("room",), quick=quick))
+    await send(sender, *range(5))
     await eventually(lambda: len(socket.frames) == 3)
     assert socket.frames == [b"\0", b"\2", b"\4"]
     assert layer.statistics().broadcasts == 5
@@ -531,8 +525,7 @@ async def test_any_other_layer(consumer: Any) -> None:
         sockets = [Socket(consumer) for _ in range(3)]
         for socket in sockets:
             await socket.opened()
-        for at in range(3):
-            await layer.group_send("room", {"type": "quick", "number": at})
+        await send(layer, *range(3))
         for socket in sockets:
             await shows(socket, [number(at) for at in range(3)])
             await socket.stop()
@@ -585,7 +578,7 @@ async def test_encoding_as_bytes(sender: Any, connect: Connect, base: Any) -> No
 
     encode_json = classmethod(encode if base is JsonWebsocketConsumer else encode_later)
     socket = await connect(made(Broadcasts, base, **QUICK, encode_json=encode_json))
-    await sender.group_send("room", {"type": "quick", "number": 1})
+    await send(sender, 1)
     await eventually(lambda: socket.frames)
     assert socket.sent[-1] == {"type": "websocket.send", "text": b"1"}
 
@@ -606,7 +599,7 @@ async def test_base_class_that_wraps_the_socket(
             await super().__call__(scope, receive, shout)
 
     socket = await connect(made(Broadcasts, Shouts, **QUICK))
-    await sender.group_send("room", {"type": "quick", "number": 1})
+    await send(sender, 1)
     await eventually(lambda: socket.frames)
     assert socket.frames == ["1!"]
     assert layer.statistics().broadcasts == 1
@@ -623,23 +616,22 @@ async def test_layer_with_its_own_receive(layer: Any, sender: Any, connect: Conn
 
     layer.__class__ = Adds
     socket = await connect(AsyncJson)
-    await sender.group_send("room", {"type": "quick", "number": 1})
+    await send(sender, 1)
     await shows(socket, [number(101)])
 
 
 def test_wrong_functions() -> None:
     """A function with `self`, or a coroutine function, is refused."""
-    with pytest.raises(TypeError, match="must be a plain function of the event alone"):
 
-        @broadcast  # type: ignore[arg-type]
-        def with_self(self: Any, event: dict[str, Any]) -> Any:
-            return self, event
+    def with_self(self: Any, event: dict[str, Any]) -> Any:
+        return self, event
 
-    with pytest.raises(TypeError, match="must be a plain function of the event alone"):
+    async def waits(event: dict[str, Any]) -> Any:
+        return event
 
-        @broadcast
-        async def waits(event: dict[str, Any]) -> Any:
-            return event
+    for function in (with_self, waits):
+        with pytest.raises(TypeError, match="must be a plain function of the event alone"):
+            broadcast(function)  # type: ignore[arg-type]
 
 
 def bypass(*_: Any) -> None:
