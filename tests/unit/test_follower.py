@@ -167,12 +167,7 @@ class History(RuleBasedStateMachine):
         )
         self.mailboxes = Boxes(self.put)
         self.followers: Followers[str] = Followers(
-            self.read,
-            lambda _: self.members,
-            lambda _: GROUP,
-            self.spawn,
-            self.mailboxes,
-            settings,
+            self.read, lambda _: self.members, lambda _: GROUP, self.spawn, self.mailboxes, settings
         )
 
     @property

@@ -12,11 +12,7 @@ from channels_redis_shared.history.rules import HistoryRules, Limits
 def test_the_first_match_counts() -> None:
     """Globs and compiled patterns, in their order; limits that are left out have defaults."""
     rules = HistoryRules(
-        {
-            "chat.private.*": {"size": 5, "ttl": 6},
-            re.compile(r"chat\."): {"ttl": 7},
-            "board": {},
-        }
+        {"chat.private.*": {"size": 5, "ttl": 6}, re.compile(r"chat\."): {"ttl": 7}, "board": {}}
     )
     assert rules.limits("chat.private.1") == Limits(5, 6)
     assert rules.limits("chat.1") == Limits(100, 7)

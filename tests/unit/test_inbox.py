@@ -11,29 +11,22 @@ from channels_redis_queue._shared.clock import monotonic
 from channels_redis_queue._shared.ops.statistics import Counters
 from channels_redis_queue.keys import Keys
 from channels_redis_queue.protocol import inbox
-from channels_redis_queue.protocol.inbox import (
-    MIN_CLAIMS_TTL,
-    Claim,
-    Dispatcher,
-    Inbox,
-)
+from channels_redis_queue.protocol.inbox import MIN_CLAIMS_TTL, Claim, Dispatcher, Inbox
 
 if TYPE_CHECKING:
     from channels_redis_queue.protocol.inbox import AckTracker
 
-ADDRESS = f"specific.{'c' * 32}!"
-EXPIRY = 60
-NOW = b"1000.000000"
 
+class Reader(Dispatcher):
+    """An inbox that notes what is to be delivered, and a server that answers as a test says."""
 
-class Notes(Dispatcher):
-    """Notes what is to be delivered, in place of mailboxes."""
+    channel = f"specific.{'c' * 32}!"
 
-    def __init__(self, channel: str) -> None:
-        self.channel = channel
+    def __init__(self, expiry: int = 60) -> None:
         self.seen: list[str] = []
         self.lifetimes: list[float] = []
-        self.leaves: dict[str, float] = {}
+        self.queue = Keys("asgi").messages(self.channel)
+        self.inbox = Inbox(self.queue, expiry, self, Counters())
 
     def prefetch_count(self) -> int:
         """A number."""
@@ -45,46 +38,27 @@ class Notes(Dispatcher):
         self.seen.append(claim.message.decode())
         self.lifetimes.append(lifetime)
 
-    def apply_leaves(self, until: float) -> None:
-        """Note the leaves that precede a time."""
-        due = [leave for leave, after in self.leaves.items() if after < until]
-        for leave in due:
-            del self.leaves[leave]
-        self.seen += due
-
-
-class Reader:
-    """An inbox, and a server with the answers that a test sets."""
-
-    def __init__(self, channel: str = ADDRESS) -> None:
-        self.notes = Notes(channel)
-        self.queue = Keys("asgi").messages(channel)
-        self.inbox = Inbox(self.queue, EXPIRY, self.notes, Counters())
-
-    def acknowledged(self) -> list[Any]:
-        """The scores of the claims that the next take acknowledges."""
+    def take(self) -> list[Any]:
+        """The arguments of a take: the numbers, and the scores that it acknowledges."""
         (command, _), _ = self.inbox.take(10)
-        arguments = command[3:]
-        names, (wanted, expiry, _), acknowledged = arguments[:3], arguments[3:6], arguments[6:]
-        assert (names[0], wanted, expiry) == (self.queue.key, 10, EXPIRY)
-        return list(acknowledged)
+        assert command[3] == self.queue.key
+        return list(command[6:])
 
-    def answer_take(self, claims: str = "", now: bytes = NOW, is_empty: int = 1) -> list[str]:
+    def taken(self, claims: str = "", now: bytes = b"1000") -> list[str]:
         """Let a take be answered with messages and scores; return what was delivered for it."""
-        before = len(self.notes.seen)
-        self.inbox.on_take_reply([now, is_empty])
+        before = len(self.seen)
+        self.take()
+        self.inbox.on_take_reply([now, 1])
         self.inbox.on_claims_reply(claims.encode().split())
-        return self.notes.seen[before:]
+        return self.seen[before:]
 
 
 def test_lifetime() -> None:
     """A message lives `expiry` seconds from when it was sent, by the server's clock."""
     reader = Reader()
-    reader.inbox.take(10)
-    reader.answer_take("old 939.9 late 945 new 1000 ahead 1500")
-    assert reader.notes.seen == ["late", "new", "ahead"]
-    assert reader.notes.lifetimes == pytest.approx([5, 60, 60])
-    assert reader.acknowledged() == [b"939.9", b"945", b"1000", b"1500"]
+    assert reader.taken("old 939.9 late 945 new 1000 ahead 1500") == ["late", "new", "ahead"]
+    assert reader.lifetimes == pytest.approx([5, 60, 60])
+    assert reader.take() == [10, 60, 60, b"939.9", b"945", b"1000", b"1500"]
     assert reader.inbox._counters.expired == 1
 
 
@@ -98,12 +72,11 @@ def test_releases_what_was_given_back() -> None:
     handlers = []
     for number in (1, 2):
         [(command, released)] = reader.inbox.release()
-        assert command[-4:] == (EXPIRY, max(EXPIRY, MIN_CLAIMS_TTL), number, b"990.1")
+        assert command[-4:] == (60, MIN_CLAIMS_TTL, number, b"990.1")
         handlers.append(released)
     handlers[-1](1)
     assert reader.inbox.release() == []
-    reader.inbox.take(10)
-    assert reader.answer_take("a 990.1") == ["a"]
+    assert reader.taken("a 990.1") == ["a"]
 
 
 def test_release_that_finds_nothing(caplog: pytest.LogCaptureFixture) -> None:
@@ -124,11 +97,8 @@ def test_release_that_finds_nothing(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_claims_live_as_long_as_messages() -> None:
     """A process that is held up finds its claims again, as long as they have not expired."""
-    queue = Keys("asgi").messages("jobs")
     for expiry, lives in ((1, MIN_CLAIMS_TTL), (60, 60), (3600, 3600)):
-        inbox = Inbox(queue, expiry, Notes("jobs"), Counters())
-        (command, _), _ = inbox.take(1)
-        assert command[8] == lives
+        assert Reader(expiry).take() == [10, expiry, lives]
 
 
 def test_reply_that_lay_unread(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,30 +109,24 @@ def test_reply_that_lay_unread(monkeypatch: pytest.MonkeyPatch) -> None:
     reader = Reader()
     now = monotonic()
     monkeypatch.setattr(inbox, "monotonic", lambda: now)
-    reader.inbox.take(10)
-    assert reader.answer_take("a 990.1") == ["a"]
+    assert reader.taken("a 990.1") == ["a"]
     now += 30
-    reader.inbox.take(10)
-    assert reader.answer_take("b 990.2", now=b"1000.5") == []
+    assert reader.taken("b 990.2", now=b"1000.5") == []
     assert reader.inbox.must_take_again
-    reader.inbox.take(10)
-    assert reader.answer_take("b 990.2", now=b"1030") == ["b"]
+    assert reader.taken("b 990.2", now=b"1030") == ["b"]
     assert not reader.inbox.must_take_again
-    assert reader.notes.lifetimes == pytest.approx([50.1, 20.2])
-    reader.inbox.take(10)
-    assert reader.answer_take(now=b"1001") == []  # the server's clock was set back
+    assert reader.lifetimes == pytest.approx([50.1, 20.2])
+    assert reader.taken(now=b"1001") == []  # the server's clock was set back
     assert reader.inbox.must_take_again
-    reader.inbox.take(10)
-    assert reader.answer_take("c 990.3", now=b"1001") == ["c"]
-    reader.inbox.take(10)
-    assert reader.answer_take("d 990.4", now=b"1001") == ["d"]
+    assert reader.taken("c 990.3", now=b"1001") == ["c"]
+    assert reader.taken("d 990.4", now=b"1001") == ["d"]
 
 
 @pytest.mark.parametrize(
     ("handler", "replies"),
     [
-        ("on_wait_reply", [7, b"OK", [NOW]]),
-        ("on_take_reply", [7, b"OK", [], [NOW], [b"x", 1], [NOW, [b"left"]], None]),
+        ("on_wait_reply", [7, b"OK", [b"1"]]),
+        ("on_take_reply", [7, b"OK", [], [b"1"], [b"x", 1], [b"1", [b"left"]], None]),
         ("on_claims_reply", [7, b"OK", [b"a", b"x"], [b"a", []], [[b"a"]], None]),
     ],
 )
@@ -170,7 +134,7 @@ def test_reply_to_something_else(handler: str, replies: list[object]) -> None:
     """The connection counts as broken; what was taken stays in the claims."""
     reader = Reader()
     for reply in replies:
-        reader.inbox.take(10)
+        reader.take()
         with pytest.raises(RedisConnectionError, match="not asked for"):
             getattr(reader.inbox, handler)(reply)
-    assert reader.answer_take("a 990.1") == ["a"]
+    assert reader.taken("a 990.1") == ["a"]

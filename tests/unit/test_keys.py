@@ -34,12 +34,7 @@ def test_new_channel_is_on_the_shard_of_its_address(shards: int) -> None:
 def test_keys_of_an_address_share_a_slot(prefix: str, address: str) -> None:
     """A script needs all its keys in one slot of a Redis Cluster."""
     queue = keys.Keys(prefix).messages(address)
-    names = [
-        queue.key,
-        queue.bell,
-        queue.claims("0f"),
-        queue.nudge("0f"),
-    ]
+    names = [queue.key, queue.bell, queue.claims("0f"), queue.nudge("0f")]
     assert len(set(names)) == len(names)
     assert len({key_slot(name.encode()) for name in names}) == 1
     assert all(name.startswith(prefix) for name in names)
