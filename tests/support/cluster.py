@@ -69,7 +69,7 @@ class EmbeddedCluster:
         """Return the master that says itself that it has a key."""
         slot = key_slot(key.encode())
         for node in self.nodes:
-            for first, last, (_, port, *_), *_ in self._slots(node) if node.pid else ():
+            for first, last, (_, port, *_), *_ in _slots(node) if node.pid else ():
                 if port == node.port and first <= slot <= last:
                     return node
         raise LookupError(f"no node owns slot {slot}")
@@ -123,16 +123,16 @@ class EmbeddedCluster:
         _until(lambda: all(map(self._hears_all, self.nodes)))
 
     def _knows_all(self, node: EmbeddedServer) -> bool:
-        return len(self._slots(node)) == self._masters and (
-            f"cluster_known_nodes:{len(self.nodes)}" in _text(command(node, "CLUSTER", "INFO"))
+        return len(_slots(node)) == self._masters and (
+            b"cluster_known_nodes:%d\r" % len(self.nodes) in command(node, "CLUSTER", "INFO")
         )
 
     def _agrees(self, node: EmbeddedServer) -> bool:
         """Return whether a node sees a healthy cluster, and is in sync with its master."""
-        behind = any(len(entry) != 3 + self._replicas for entry in self._slots(node))
+        behind = any(len(entry) != 3 + self._replicas for entry in _slots(node))
         role = command(node, "ROLE")
         joined = role[0] == b"master" or role[3] == b"connected"
-        healthy = "cluster_state:ok" in _text(command(node, "CLUSTER", "INFO"))
+        healthy = b"cluster_state:ok" in command(node, "CLUSTER", "INFO")
         return healthy and joined and not behind
 
     def _hears_all(self, node: EmbeddedServer) -> bool:
@@ -145,10 +145,6 @@ class EmbeddedCluster:
                 if pubsub.get_message(timeout=1) is None:
                     return False
         return True
-
-    def _slots(self, node: EmbeddedServer) -> list[Any]:
-        slots: list[Any] = command(node, "CLUSTER", "SLOTS")
-        return slots
 
 
 def command(node: EmbeddedServer, *words: Any) -> Any:
@@ -167,11 +163,12 @@ def listening_node(cluster: EmbeddedCluster, channel: str) -> EmbeddedServer:
 
 def node_id(node: EmbeddedServer) -> str:
     """Return the name by which the nodes know one."""
-    return _text(command(node, "CLUSTER", "MYID"))
+    name: str = command(node, "CLUSTER", "MYID").decode()
+    return name
 
 
-def _text(reply: bytes) -> str:
-    return reply.decode()
+def _slots(node: EmbeddedServer) -> Any:
+    return command(node, "CLUSTER", "SLOTS")
 
 
 def _until(agreed: Callable[[], bool]) -> None:

@@ -28,19 +28,10 @@ class LoopThread:
     def __init__(self, *, without_cleanup: bool = False) -> None:
         self._ready: Future[asyncio.AbstractEventLoop] = Future()
         self._end = asyncio.Event()
-        self._thread = threading.Thread(
-            target=self._run_without_cleanup if without_cleanup else self._run
-        )
+        run = _run_without_cleanup if without_cleanup else asyncio.run
+        self._thread = threading.Thread(target=lambda: run(self._wait()))
         self._thread.start()
         self.loop = self._ready.result()
-
-    def _run(self) -> None:
-        asyncio.run(self._wait())
-
-    def _run_without_cleanup(self) -> None:
-        loop = asyncio.new_event_loop()
-        loop.run_until_complete(self._wait())
-        loop.close()
 
     async def _wait(self) -> None:
         self._ready.set_result(asyncio.get_running_loop())
@@ -65,3 +56,9 @@ class LoopThread:
         if self._thread.is_alive():
             self.loop.call_soon_threadsafe(self._end.set)
             self._thread.join()
+
+
+def _run_without_cleanup(work: Coroutine[Any, Any, None]) -> None:
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(work)
+    loop.close()

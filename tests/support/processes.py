@@ -140,7 +140,7 @@ class WorkerProcess:
             own_session: Whether it is not in this process's session, which Ctrl-C ends.
             arguments: What ``support.worker.arguments()`` returns in the script.
         """
-        path = [str(TESTS)] if python else [str(TESTS), *filter(None, sys.path)]
+        path = {"PYTHONPATH": str(TESTS)} if python else {}
         log = tempfile.TemporaryFile()  # noqa: SIM115 - `close` closes it.
         process = await asyncio.create_subprocess_exec(
             str(python or sys.executable),
@@ -150,7 +150,7 @@ class WorkerProcess:
             stdout=asyncio.subprocess.PIPE,
             stderr=log,
             limit=LONGEST_LINE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
+            env=programs.environment(**path),
             start_new_session=own_session,
             preexec_fn=dies_with_parent(),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
@@ -34,13 +34,8 @@ class Layers(LayersOf[RedisChannelLayer]):
 
 
 layers, own_layers = fixtures_of(Layers)
-
-
-class StartRemoteLayer(Protocol):
-    """Starts a layer in its own process."""
-
-    def __call__(self, **options: Any) -> Awaitable[Process]:
-        """Start it; `options` go before those of the layers here."""
+# Starts a layer with some options in its own process.
+StartRemoteLayer: TypeAlias = "Callable[..., Awaitable[Process]]"
 
 
 @pytest.fixture
@@ -52,7 +47,7 @@ def frequent_checks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def remote_layer(run_process: RunProcess) -> Callable[..., Awaitable[Process]]:
+def remote_layer(run_process: RunProcess) -> StartRemoteLayer:
     """Return a coroutine function that starts a layer in its own process."""
 
     async def start(**options: Any) -> Process:

@@ -85,9 +85,8 @@ class SentinelGroup:
 
     def _server(self, *config: str) -> EmbeddedServer:
         auth = (f"requirepass {self._password}", f"masterauth {self._password}")
-        return EmbeddedServer(
-            *config, *(auth if self._password else ()), "repl-diskless-sync-delay 0"
-        )
+        config += auth if self._password else ()
+        return EmbeddedServer(*config, "repl-diskless-sync-delay 0")
 
     def _sentinel(self) -> EmbeddedServer:
         config = [
@@ -117,13 +116,14 @@ class SentinelGroup:
         await eventually(self._replica_follows)
         for sentinel in self.sentinels:
             self._stack.enter_context(sentinel)
-            if self._periods:
-                self._set_periods(sentinel)
+            # Redis 6 has no way to change them.
+            with self._client(sentinel) as client, suppress(redis.ResponseError):
+                client.execute_command("SENTINEL", "DEBUG", *self._periods)
         await eventually(self._sentinels_know_all, timeout=30)
 
     def fail_over(self) -> None:
         """Let the replica become the master, and the master its replica."""
-        with self._client(self.sentinels[0].port, self._sentinel_password) as client:
+        with self._client(self.sentinels[0]) as client:
             client.execute_command("SENTINEL", "FAILOVER", MASTER_NAME)
 
     async def promoted(self) -> None:
@@ -138,12 +138,12 @@ class SentinelGroup:
         if others or server.pid is None:
             return 0
         # A server that has just become one closes all connections.
-        with suppress(redis.ConnectionError), self._client(port, self._password) as client:
+        with suppress(redis.ConnectionError), self._client(server) as client:
             return port if client.info("replication")["role"] == "master" else 0
         return 0
 
     def _replica_follows(self) -> bool:
-        with self._client(self.replica.port, self._password) as client:
+        with self._client(self.replica) as client:
             return bool(client.info("replication")["master_link_status"] == "up")
 
     def _sentinels_know_all(self) -> bool:
@@ -152,22 +152,15 @@ class SentinelGroup:
             for known in map(self._master, self.sentinels)
         )
 
-    def _set_periods(self, sentinel: EmbeddedServer) -> None:
-        # Redis 6 has no way to change them.
-        with (
-            self._client(sentinel.port, self._sentinel_password) as client,
-            suppress(redis.ResponseError),
-        ):
-            client.execute_command("SENTINEL", "DEBUG", *self._periods)
-
     def _master(self, sentinel: EmbeddedServer) -> dict[str, Any]:
-        with self._client(sentinel.port, self._sentinel_password) as client:
-            masters: dict[str, Any] = client.sentinel_masters()
-            state: dict[str, Any] = masters[MASTER_NAME]
+        with self._client(sentinel) as client:
+            state: dict[str, Any] = client.sentinel_masters()[MASTER_NAME]
             return state
 
-    def _client(self, port: int, password: str) -> redis.Redis:
-        return redis.Redis(HOST, port, password=password or None, protocol=2)
+    def _client(self, server: EmbeddedServer) -> redis.Redis:
+        is_sentinel = server in self.sentinels
+        password = self._sentinel_password if is_sentinel else self._password
+        return redis.Redis(HOST, server.port, password=password or None, protocol=2)
 
     def __enter__(self) -> Self:
         for server in (self.master, self.replica):

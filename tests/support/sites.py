@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidHandshake, InvalidStatus
 
-from embedded_server import HOST, dies_with_parent
+from embedded_server import HOST, dies_with_parent, reserve_port
 from support.pages import LOCALHOST, write_files
 from support.programs import environment
 from support.waiting import eventually
@@ -35,8 +35,7 @@ def start_project(folder: Path, *pages: str, url: str = LOCALHOST) -> Path:
 
 def free_port() -> int:
     """Return a port that was free just now."""
-    with socket.socket() as found:
-        found.bind((HOST, 0))
+    with reserve_port() as found:
         port: int = found.getsockname()[1]
         return port
 
@@ -54,11 +53,7 @@ async def running(
         environ: Environment variables.
     """
     process = await asyncio.create_subprocess_exec(
-        *command,
-        cwd=cwd,
-        env=environment(**environ),
-        pass_fds=files,
-        preexec_fn=dies_with_parent(),
+        *command, cwd=cwd, env=environment(**environ), pass_fds=files, preexec_fn=dies_with_parent()
     )
     try:
         yield process
